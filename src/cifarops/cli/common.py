@@ -1,0 +1,55 @@
+"""What every command shares: `--json`, tables for people, and one place where errors become messages."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
+ProfileName = Annotated[
+    str | None, typer.Option("--profile", help="smoke, demo, fast or best; by default the file's own.")
+]
+PARAMS = Path("params.yaml")
+
+# Everything that is not the result goes to stderr, so that a pipe sees the result only.
+notes = Console(stderr=True)
+
+
+def group(help_text: str) -> typer.Typer:
+    """Make a command group whose commands are listed when none is named."""
+    return typer.Typer(help=help_text, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def emit(document: Any, *, as_json: bool, human: Any = None) -> None:
+    """Print a command's result: `document` as JSON, or `human` (text or a rich renderable) for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, default=str) + "\n")
+    elif human is not None:
+        Console().print(human)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Make a table for people."""
+    result = Table(title=title, title_justify="left")
+    for column in columns:
+        result.add_column(column)
+    for row in rows:
+        result.add_row(*(_text(value) for value in row))
+    return result
+
+
+def facts(title: str, values: Mapping[str, Any]) -> Table:
+    """Make a two-column table of names and values."""
+    return table(title, ("", ""), values.items())
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

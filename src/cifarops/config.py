@@ -1,0 +1,226 @@
+"""What an experiment decides: params.yaml as strict, frozen models.
+
+`base` holds every value once; a profile overrides what differs. An unknown key is an error that names the key
+and the nearest valid one.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cifarops.errors import UsageError
+
+SourceKind = Literal["cifar10", "folder", "synthetic"]
+Action = Literal["fail", "drop", "warn"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A strict, frozen part of the parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ValidationPolicy(Section):
+    """What to do with each kind of finding: `fail` stops, `drop` leaves the image out, `warn` keeps it.
+
+    Attributes:
+        unreadable: Not an image, truncated, or more than 100 megapixels.
+        too_small: Fewer than 8 pixels on a side.
+        constant: All pixels equal.
+        duplicate: The same pixels twice within a split.
+        leak: The same pixels in train or valid and in test (dropped from train and valid).
+        near_duplicate: Almost the same pixels in train or valid and in test.
+        contradiction: The same pixels under two labels.
+    """
+
+    unreadable: Action = "drop"
+    too_small: Action = "drop"
+    constant: Action = "drop"
+    duplicate: Action = "warn"
+    leak: Action = "drop"
+    near_duplicate: Action = "warn"
+    contradiction: Action = "drop"
+    max_drop_fraction: Fraction = 0.02
+
+
+class SyntheticParams(Section):
+    """How many images the synthetic source draws, and the share of ambiguous ones."""
+
+    train: int = Field(gt=0)
+    test: int = Field(gt=0)
+    ambiguous: Fraction = 0.05
+
+
+class DataParams(Section):
+    """From a source to a snapshot.
+
+    Attributes:
+        source: Which kind of source.
+        image_size: Height and width in pixels that every image is brought to.
+        valid_fraction: Share of the training images cut off as `valid`, stratified by class.
+        test_fraction: Share cut off as `test` where the source has no test images of its own.
+        seed: Seed of the splits and of the synthetic renderer.
+        synthetic: Read by the `synthetic` source only.
+        validation: The policy on findings.
+    """
+
+    source: SourceKind
+    image_size: int = Field(ge=16, le=224)
+    valid_fraction: float = Field(gt=0, lt=0.5)
+    test_fraction: float = Field(gt=0, lt=0.5)
+    seed: int = Field(ge=0)
+    synthetic: SyntheticParams
+    validation: ValidationPolicy = ValidationPolicy()
+
+
+class TrainParams(Section):
+    """One training.
+
+    Attributes:
+        seed: Seed of weights, order and augmentation.
+        epochs: Passes over the training images (a fraction is allowed).
+        batch_size: Images a step.
+        widths: Channels of the three stages.
+        learning_rate: Peak learning rate.
+        weight_decay: Decoupled weight decay.
+        label_smoothing: Share of the target spread over all classes.
+        translate: Largest random shift in pixels.
+        flip: Mirror images at random.
+        precision: `auto` measures once and takes bfloat16 where it is faster.
+    """
+
+    seed: int = Field(ge=0)
+    epochs: float = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    widths: tuple[int, int, int]
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    label_smoothing: float = Field(ge=0, lt=1)
+    translate: int = Field(ge=0, le=16)
+    flip: bool = True
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class GateParams(Section):
+    """When a bundle may replace the one in production.
+
+    Attributes:
+        alpha: Chance of promoting a model that is no better (one-sided), and one minus the interval's level.
+        margin: Accuracy that a candidate may lose on any suite that is not the one it must win (0.01 = one point).
+        min_accuracy: A first model, with nothing in production to compare with, must be surely above this.
+        max_ece: Largest expected calibration error after temperature scaling.
+    """
+
+    alpha: float = Field(gt=0, lt=0.5)
+    margin: float = Field(ge=0, lt=0.5)
+    min_accuracy: Fraction
+    max_ece: Fraction
+
+
+class MonitorParams(Section):
+    """When an alarm is raised.
+
+    Attributes:
+        window: Predictions in one check.
+        drift_alpha: Chance that one check of undrifted traffic raises a drift alarm.
+        max_accuracy_drop: Labelled accuracy surely more than this under the reference raises an accuracy alarm.
+        min_labels: Labels below which accuracy is not judged.
+    """
+
+    window: int = Field(gt=0)
+    drift_alpha: float = Field(gt=0, lt=0.5)
+    max_accuracy_drop: Fraction
+    min_labels: int = Field(gt=0)
+
+
+class Params(Section):
+    """All parameters of one profile."""
+
+    profile: str
+    data: DataParams
+    train: TrainParams
+    gate: GateParams
+    monitor: MonitorParams
+
+
+def load_params(path: Path, profile: str | None = None, overrides: dict[str, Any] | None = None) -> Params:
+    """Read one profile from params.yaml.
+
+    Args:
+        path: The file.
+        profile: Profile name; by default the file's own `profile` entry.
+        overrides: Nested values laid over the profile, for example from the command line.
+
+    Raises:
+        UsageError: The file or the profile does not exist, or a key or value is wrong.
+    """
+    document = _read_yaml(path)
+    profiles = document.get("profiles", {})
+    name = str(profile or document.get("profile"))
+    if name not in profiles:
+        raise UsageError(
+            f"{path} has no profile {name!r}{_nearest(name, list(profiles))}.",
+            fix=f"Use one of: {', '.join(profiles) or 'none defined'}.",
+        )
+    merged = _merge(_merge(document.get("base", {}), profiles[name] or {}), overrides or {})
+    try:
+        return Params.model_validate({"profile": name, **merged})
+    except ValidationError as error:
+        raise _explain(error, path, name) from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"There is no parameter file {path}.",
+            fix="Run from the project's root, or name the file with --params.",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {error}", fix="Correct the line it names.") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} holds no mapping.", fix="Restore it: git checkout params.yaml.")
+    return document
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _explain(error: ValidationError, path: Path, profile: str) -> UsageError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        siblings = list(_section_at(first["loc"][:-1]).model_fields)
+        nearest = _nearest(str(first["loc"][-1]), siblings)
+        return UsageError(
+            f"{path}, profile {profile}: unknown key {key!r}{nearest}.",
+            fix=f"Valid keys there: {', '.join(siblings)}.",
+        )
+    return UsageError(
+        f"{path}, profile {profile}: {key} = {first.get('input')!r}: {first['msg']}.",
+        fix="Correct the value; docs/reference/params.md lists every key and its range.",
+    )
+
+
+def _section_at(location: tuple[int | str, ...]) -> type[Section]:
+    section: type[Section] = Params
+    for part in location:
+        annotation = section.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            section = annotation
+    return section
+
+
+def _nearest(name: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(name, valid, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

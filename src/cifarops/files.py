@@ -1,0 +1,108 @@
+"""Crash-safe files: what a reader finds is always whole, old or new, whatever was killed meanwhile."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_TEMPORARY = ".tmp-"
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return `value` as JSON bytes that are the same for the same value: sorted keys, no blanks, UTF-8."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step: temporary name, fsync, rename, fsync of the directory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / _temporary_name(path.name)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _fsync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_directory(parent: Path) -> Iterator[Path]:
+    """Yield an empty directory under `parent` to fill and hand to `publish_directory`.
+
+    Whatever is left of it at the end is removed; leftovers of processes that died are swept first.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
+    staged = parent / _temporary_name("dir")
+    staged.mkdir()
+    try:
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def publish_directory(staged: Path, target: Path) -> None:
+    """Make the complete directory `staged` appear as `target` in one step.
+
+    `target` is content-addressed: if another process published it first, its copy is kept.
+    """
+    for path in staged.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _fsync_directory(staged)
+    try:
+        staged.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        return
+    _fsync_directory(target.parent)
+
+
+def _temporary_name(stem: str) -> str:
+    return f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{stem}"
+
+
+def _fsync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(parent: Path) -> None:
+    for leftover in parent.glob(f"{_TEMPORARY}*"):
+        pid = leftover.name.removeprefix(_TEMPORARY).split("-", 1)[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,101 @@
+"""What the ledger stores."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+EnvironmentName = Literal["development", "staging", "production"]
+ENVIRONMENTS: tuple[EnvironmentName, ...] = ("development", "staging", "production")
+DecisionKind = Literal[
+    "gate", "register", "promote", "rollback", "test_look", "drift_alarm", "accuracy_alarm", "retrain"
+]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answered request.
+
+    Attributes:
+        id: Unique id, given to the client.
+        at: Seconds since the epoch.
+        environment: Where it was answered.
+        version: Registry version that answered.
+        label: Predicted class index.
+        probabilities: Calibrated, float32 (C,).
+        image: The network's input before normalisation, uint8 (S, S, 3), or None where images are not kept.
+    """
+
+    id: str
+    at: float
+    environment: EnvironmentName
+    version: int
+    label: int
+    probabilities: NDArray[np.float32]
+    image: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """A span of predictions, oldest first.
+
+    Attributes:
+        ids: (N,) prediction ids.
+        at: float64 (N,), seconds since the epoch.
+        versions: int64 (N,).
+        predicted: int64 (N,), class indices.
+        probabilities: float32 (N, C).
+        truth: int64 (N,), the true class index, or -1 where no label has come.
+    """
+
+    ids: tuple[str, ...]
+    at: NDArray[np.float64]
+    versions: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    truth: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class EnvironmentState:
+    """What an environment runs.
+
+    Attributes:
+        generation: Grows by one with every change; the token of compare-and-swap. 0: nothing was ever promoted.
+        version: Registry version, or None at generation 0.
+        digest: Digest of its bundle.
+        previous_version: What a rollback returns to, or None.
+        previous_digest: Digest of that version's bundle.
+        since: Seconds since the epoch.
+    """
+
+    name: EnvironmentName
+    generation: int = 0
+    version: int | None = None
+    digest: str | None = None
+    previous_version: int | None = None
+    previous_digest: str | None = None
+    since: float = 0.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An entry of the decision history.
+
+    Attributes:
+        seq: Position in the history, from 1 (0 before it is written).
+        evidence: Anything JSON can hold.
+    """
+
+    kind: DecisionKind
+    environment: EnvironmentName | None
+    version: int | None
+    actor: str
+    reason: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    at: float = 0.0
+    seq: int = 0

@@ -1,0 +1,283 @@
+"""The store of predictions, feedback, decisions and environments: SQLite in WAL mode.
+
+Every public method is one transaction, so a process killed at any moment leaves all of it or nothing of it.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarops.errors import ConflictError, IntegrityError, UsageError
+from cifarops.ledger.records import Decision, EnvironmentName, EnvironmentState, Prediction, Window
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS predictions (
+  seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at REAL NOT NULL, environment TEXT NOT NULL,
+  version INTEGER NOT NULL, label INTEGER NOT NULL, probabilities BLOB NOT NULL, image BLOB);
+CREATE INDEX IF NOT EXISTS predictions_by_environment ON predictions (environment, seq);
+CREATE TABLE IF NOT EXISTS feedback (
+  prediction_id TEXT PRIMARY KEY REFERENCES predictions (id), label INTEGER NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS environments (
+  name TEXT PRIMARY KEY, generation INTEGER NOT NULL, version INTEGER, digest TEXT,
+  previous_version INTEGER, previous_digest TEXT, since REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS decisions (
+  seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, environment TEXT, version INTEGER,
+  actor TEXT NOT NULL, reason TEXT NOT NULL, evidence TEXT NOT NULL);
+"""
+_IMAGE_CHANNELS = 3
+
+
+class Ledger:
+    """The ledger in one SQLite file; made when absent. One object may be used by one thread at a time.
+
+    Args:
+        path: The file.
+
+    Raises:
+        IntegrityError: The file is not a usable ledger.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._explained():
+            self._connection = sqlite3.connect(
+                path, timeout=10, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- predictions and feedback
+
+    def add_predictions(self, predictions: Sequence[Prediction]) -> None:
+        """Store a batch of predictions."""
+        rows = [
+            (
+                p.id,
+                p.at,
+                p.environment,
+                p.version,
+                p.label,
+                p.probabilities.astype("<f4").tobytes(),
+                None if p.image is None else p.image.tobytes(),
+            )
+            for p in predictions
+        ]
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT INTO predictions (id, at, environment, version, label, probabilities, image)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def add_feedback(self, prediction_id: str, label: int) -> Literal["recorded", "known"]:
+        """Store the true class index of a prediction; saying the same again changes nothing.
+
+        Raises:
+            UsageError: No such prediction.
+            ConflictError: Another label was given before.
+        """
+        with self._transaction() as connection:
+            row = connection.execute(
+                "SELECT f.label FROM predictions p LEFT JOIN feedback f ON f.prediction_id = p.id WHERE p.id = ?",
+                (prediction_id,),
+            ).fetchone()
+            if row is None:
+                raise UsageError(
+                    f"There is no prediction {prediction_id!r}.",
+                    fix="Send the prediction_id that /predict answered.",
+                )
+            if row[0] is None:
+                connection.execute(
+                    "INSERT INTO feedback (prediction_id, label, at) VALUES (?, ?, ?)",
+                    (prediction_id, label, time.time()),
+                )
+                return "recorded"
+            if row[0] != label:
+                raise ConflictError(
+                    f"Prediction {prediction_id} was labelled {row[0]} before; {label} contradicts it.",
+                    fix="Settle which label is right; the first one stands.",
+                )
+            return "known"
+
+    def window(
+        self,
+        environment: EnvironmentName,
+        *,
+        last: int,
+        version: int | None = None,
+        labelled: bool = False,
+    ) -> Window:
+        """Return the `last` predictions of an environment, oldest first.
+
+        Args:
+            environment: Which environment.
+            last: How many at most.
+            version: Only those that this version answered.
+            labelled: Only those whose true label is known.
+        """
+        with self._explained():
+            rows = self._connection.execute(
+                "SELECT p.id, p.at, p.version, p.label, p.probabilities, COALESCE(f.label, -1) FROM predictions p"
+                " LEFT JOIN feedback f ON f.prediction_id = p.id"
+                " WHERE p.environment = ? AND (? IS NULL OR p.version = ?) AND (NOT ? OR f.label IS NOT NULL)"
+                " ORDER BY p.seq DESC LIMIT ?",
+                (environment, version, version, labelled, last),
+            ).fetchall()[::-1]
+        ids, at, versions, predicted, probabilities, truth = zip(*rows, strict=True) if rows else [()] * 6
+        flat = np.frombuffer(b"".join(probabilities), dtype="<f4")
+        return Window(
+            ids=tuple(ids),
+            at=np.array(at, dtype=np.float64),
+            versions=np.array(versions, dtype=np.int64),
+            predicted=np.array(predicted, dtype=np.int64),
+            probabilities=flat.reshape(len(rows), -1) if rows else flat.reshape(0, 0),
+            truth=np.array(truth, dtype=np.int64),
+        )
+
+    def labelled_images(
+        self, environment: EnvironmentName, *, last: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return the newest `last` images kept with a true label, oldest first.
+
+        Returns:
+            Images uint8 (N, S, S, 3) and labels int64 (N,); N is 0 where no image was kept or labelled.
+        """
+        with self._explained():
+            rows = self._connection.execute(
+                "SELECT p.image, f.label FROM predictions p JOIN feedback f ON f.prediction_id = p.id"
+                " WHERE p.environment = ? AND p.image IS NOT NULL ORDER BY p.seq DESC LIMIT ?",
+                (environment, last),
+            ).fetchall()[::-1]
+        if not rows:
+            return np.empty((0, 0, 0, _IMAGE_CHANNELS), np.uint8), np.empty(0, np.int64)
+        side = round((len(rows[0][0]) / _IMAGE_CHANNELS) ** 0.5)
+        flat = np.frombuffer(b"".join(image for image, _ in rows), dtype=np.uint8)
+        images = flat.reshape(len(rows), side, side, _IMAGE_CHANNELS)
+        return images, np.array([label for _, label in rows], dtype=np.int64)
+
+    # --- decisions and environments
+
+    def record(self, decision: Decision) -> Decision:
+        """Append to the decision history; returns it with its time and position."""
+        with self._transaction() as connection:
+            return _insert_decision(connection, decision)
+
+    def decisions(self, *, environment: EnvironmentName | None = None, last: int = 100) -> list[Decision]:
+        """Return the newest decisions, oldest first, of one environment or of all."""
+        with self._explained():
+            rows = self._connection.execute(
+                "SELECT kind, environment, version, actor, reason, evidence, at, seq FROM decisions"
+                " WHERE ? IS NULL OR environment = ? ORDER BY seq DESC LIMIT ?",
+                (environment, environment, last),
+            ).fetchall()[::-1]
+        return [
+            Decision(kind, name, version, actor, reason, json.loads(evidence), at, seq)
+            for kind, name, version, actor, reason, evidence, at, seq in rows
+        ]
+
+    def count_decisions(self, kind: str) -> int:
+        """Return how many decisions of a kind were ever recorded (the test set's looks, for example)."""
+        with self._explained():
+            row = self._connection.execute(
+                "SELECT COUNT(*) FROM decisions WHERE kind = ?", (kind,)
+            ).fetchone()
+        return int(row[0])
+
+    def environment(self, name: EnvironmentName) -> EnvironmentState:
+        """Return what an environment runs; generation 0 where nothing was ever promoted."""
+        with self._explained():
+            row = self._connection.execute(
+                "SELECT name, generation, version, digest, previous_version, previous_digest, since"
+                " FROM environments WHERE name = ?",
+                (name,),
+            ).fetchone()
+        return EnvironmentState(*row) if row else EnvironmentState(name)
+
+    def swap(self, seen: EnvironmentState, wanted: EnvironmentState, decision: Decision) -> EnvironmentState:
+        """Compare-and-swap an environment and record why, in one transaction.
+
+        Args:
+            seen: The state that the decision was based on.
+            wanted: The new state; its generation and time are set here.
+            decision: What is written to the history.
+
+        Raises:
+            ConflictError: The environment has changed since `seen`.
+        """
+        state = replace(wanted, generation=seen.generation + 1, since=time.time())
+        with self._transaction() as connection:
+            row = connection.execute(
+                "SELECT generation, version FROM environments WHERE name = ?", (seen.name,)
+            ).fetchone()
+            if (row[0] if row else 0) != seen.generation:
+                raise ConflictError(
+                    f"{seen.name} was changed by someone else: it now runs version {row[1] if row else None}.",
+                    fix="Look with: cifarops deploy status. Then decide again.",
+                )
+            connection.execute(
+                "INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(state)
+            )
+            _insert_decision(connection, decision)
+        return state
+
+    # --- plumbing
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise IntegrityError(
+                f"The ledger {self.path} can't be used: {error}.",
+                fix="Check that the disk is not full and the file not damaged or read-only;"
+                " move it away to begin a new one.",
+            ) from error
+
+
+def _insert_decision(connection: sqlite3.Connection, decision: Decision) -> Decision:
+    at = decision.at or time.time()
+    cursor = connection.execute(
+        "INSERT INTO decisions (at, kind, environment, version, actor, reason, evidence) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            at,
+            decision.kind,
+            decision.environment,
+            decision.version,
+            decision.actor,
+            decision.reason,
+            json.dumps(decision.evidence, allow_nan=False),
+        ),
+    )
+    return replace(decision, at=at, seq=int(cursor.lastrowid or 0))

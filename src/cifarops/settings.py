@@ -1,0 +1,73 @@
+"""What the machine decides: paths and addresses, from environment variables named `CIFAROPS_*`.
+
+What an experiment decides stands in params.yaml (`cifarops.config`).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where everything a user makes lies.
+
+    Attributes:
+        workspace: Root of all state (`CIFAROPS_WORKSPACE`, default `workspace/`).
+        tracking_uri: MLflow tracking and registry store (`CIFAROPS_TRACKING_URI`, default SQLite in the workspace).
+        cifar10_url: Where the official archives are fetched from (`CIFAROPS_CIFAR10_URL`): a directory URL.
+        actor: Who is recorded with decisions (`CIFAROPS_ACTOR`, default the login name).
+    """
+
+    workspace: Path
+    tracking_uri: str
+    cifar10_url: str
+    actor: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from `environ`, by default the process's own environment."""
+        env = os.environ if environ is None else environ
+        workspace = Path(env.get("CIFAROPS_WORKSPACE") or "workspace").absolute()
+        return cls(
+            workspace=workspace,
+            tracking_uri=env.get("CIFAROPS_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}",
+            cifar10_url=env.get("CIFAROPS_CIFAR10_URL") or "https://www.cs.toronto.edu/~kriz/",
+            actor=env.get("CIFAROPS_ACTOR") or env.get("USER") or env.get("LOGNAME") or "unknown",
+        )
+
+    @property
+    def snapshots(self) -> Path:
+        """Directory of snapshots, one folder per id."""
+        return self.workspace / "snapshots"
+
+    @property
+    def runs(self) -> Path:
+        """Directory of training runs, one folder per run id."""
+        return self.workspace / "runs"
+
+    @property
+    def bundles(self) -> Path:
+        """Directory of bundles, one folder per digest."""
+        return self.workspace / "bundles"
+
+    @property
+    def verdicts(self) -> Path:
+        """Directory of gate verdicts as JSON."""
+        return self.workspace / "verdicts"
+
+    @property
+    def downloads(self) -> Path:
+        """Directory of fetched archives."""
+        return self.workspace / "downloads"
+
+    @property
+    def cache(self) -> Path:
+        """Directory of what may be deleted at any time."""
+        return self.workspace / "cache"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's SQLite file."""
+        return self.workspace / "ledger.db"
