@@ -2,13 +2,18 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBars
 from rich.table import Table
+
+from cifarops.progress import Progress
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
@@ -53,3 +58,31 @@ def _text(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class _Bars:
+    """Progress bars on stderr, one line for each kind of work."""
+
+    def __init__(self, bars: ProgressBars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        task = self._tasks.get(what)
+        if task is None:
+            task = self._tasks[what] = self._bars.add_task(what, note=note)
+        self._bars.update(task, completed=done, total=total, note=note)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Show the progress of long work on stderr while the block runs."""
+    with ProgressBars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=notes,
+    ) as bars:
+        yield _Bars(bars)

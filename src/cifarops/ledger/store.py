@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS feedback (
 CREATE TABLE IF NOT EXISTS environments (
   name TEXT PRIMARY KEY, generation INTEGER NOT NULL, version INTEGER, digest TEXT,
   previous_version INTEGER, previous_digest TEXT, since REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS servers (
+  url TEXT PRIMARY KEY, environment TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS decisions (
   seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, environment TEXT, version INTEGER,
   actor TEXT NOT NULL, reason TEXT NOT NULL, evidence TEXT NOT NULL);
@@ -240,6 +242,28 @@ class Ledger:
             )
             _insert_decision(connection, decision)
         return state
+
+    # --- running servers
+
+    def announce_server(self, environment: EnvironmentName, url: str, pid: int) -> None:
+        """Say that a server of an environment answers at `url`."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO servers VALUES (?, ?, ?, ?)", (url, environment, pid, time.time())
+            )
+
+    def retire_server(self, url: str) -> None:
+        """Say that the server at `url` is gone."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM servers WHERE url = ?", (url,))
+
+    def servers(self, environment: EnvironmentName) -> list[str]:
+        """Return the URLs announced for an environment; one that was killed may still be among them."""
+        with self._explained():
+            rows = self._connection.execute(
+                "SELECT url FROM servers WHERE environment = ? ORDER BY started", (environment,)
+            ).fetchall()
+        return [url for (url,) in rows]
 
     # --- plumbing
 
