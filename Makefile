@@ -1,0 +1,50 @@
+# Two commands are enough: `make demo` and `make test`. Each sets up what it needs first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+FAST := not integration and not e2e and not realdata
+SOURCES := src tests benchmarks
+
+.PHONY: help demo test test-slow lint types format install lock clean
+
+help:             ## Say what there is
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+demo: $(VENV)/.train  ## Images to a served, promoted and rolled-back model, in two minutes
+	$(BIN)/cifarops demo $(ARGS)
+
+test: $(VENV)/.dev    ## The fast tests
+	$(BIN)/pytest -n 2 -m "$(FAST)" $(ARGS)
+
+test-slow: $(VENV)/.dev  ## The tests with real servers, real data and whole lines
+	$(BIN)/pytest -m "not ($(FAST))" $(ARGS)
+
+lint: $(VENV)/.dev    ## Style and room borders
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/black --check --quiet $(SOURCES)
+	$(BIN)/lint-imports --no-logo
+
+types: $(VENV)/.dev   ## Strict type check
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/black --quiet $(SOURCES)
+
+install: $(VENV)/.dev ## The virtual environment with everything in it
+
+lock: $(VENV)/.dev    ## Write constraints.txt from what is installed
+	{ head -1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.tmp
+	mv constraints.tmp constraints.txt
+
+clean:            ## Remove the virtual environment (the workspace stays)
+	rm -rf $(VENV)
+
+# The stamp is made last, so an interrupted installation is simply done again.
+$(VENV)/.%: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Python 3.11 or later is needed; name one with: make PYTHON=/path/to/python3.11'; exit 1; }
+	@echo 'Installing pinned packages into $(VENV) (about two minutes, the first time only)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@
