@@ -137,6 +137,24 @@ class MonitorParams(Section):
     min_labels: int = Field(gt=0)
 
 
+class RetrainParams(Section):
+    """A warm-started training on the old images and the newest labelled ones from production.
+
+    Attributes:
+        max_images: How many of the newest labelled production images are taken.
+        min_images: Fewer than this are not worth a retraining.
+        recent_fraction: Share of them held out, for the gate to judge on.
+        epochs: Passes over old and new training images.
+        learning_rate: Peak learning rate.
+    """
+
+    max_images: int = Field(gt=0)
+    min_images: int = Field(ge=10)
+    recent_fraction: float = Field(gt=0, lt=1)
+    epochs: float = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+
+
 class Params(Section):
     """All parameters of one profile."""
 
@@ -145,6 +163,7 @@ class Params(Section):
     train: TrainParams
     gate: GateParams
     monitor: MonitorParams
+    retrain: RetrainParams
 
 
 def load_params(path: Path, profile: str | None = None, overrides: dict[str, Any] | None = None) -> Params:
