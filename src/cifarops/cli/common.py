@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as ProgressBars
 from rich.table import Table
 
+from cifarops.errors import UsageError
+from cifarops.files import write_atomic
 from cifarops.progress import Progress
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -86,3 +88,22 @@ def progress_bars() -> Iterator[Progress]:
         console=notes,
     ) as bars:
         yield _Bars(bars)
+
+
+def write_pointer(path: Path | None, document: Mapping[str, Any]) -> None:
+    """Write what a stage made as a small JSON file, for the next stage and for DVC; None writes nothing."""
+    if path is not None:
+        write_atomic(path, json.dumps(document, indent=2, allow_nan=False).encode() + b"\n")
+
+
+def pointed(value: str | None, key: str) -> str | None:
+    """Return `value`, or what the pointer file that it names says under `key`."""
+    if value is None or not value.endswith(".json"):
+        return value
+    try:
+        return str(json.loads(Path(value).read_text())[key])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{value} does not say which {key} is meant: {error!r}.",
+            fix=f"Give the {key}'s id itself, or run the stage before this one again.",
+        ) from error
