@@ -7,6 +7,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+EnvironmentName = Literal["development", "staging", "production"]
+ENVIRONMENTS: tuple[EnvironmentName, ...] = ("development", "staging", "production")
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-EnvironmentName = Literal["development", "staging", "production"]
-ENVIRONMENTS: tuple[EnvironmentName, ...] = ("development", "staging", "production")
+from cifarops.settings import ENVIRONMENTS as ENVIRONMENTS
+from cifarops.settings import EnvironmentName as EnvironmentName
+
 DecisionKind = Literal[
     "gate", "register", "promote", "rollback", "test_look", "drift_alarm", "accuracy_alarm", "retrain"
 ]
