@@ -1,0 +1,1 @@
+"""Answering requests: the HTTP server of one environment, and its client."""

@@ -1,0 +1,29 @@
+"""`cifarops serve`: answer requests over HTTP."""
+
+from typing import Annotated
+
+import typer
+
+from cifarops.settings import EnvironmentName, Settings
+
+
+def command(
+    environment: Annotated[EnvironmentName, typer.Option(help="Whose version answers.")] = "production",
+    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8080,
+    keep_images: Annotated[
+        bool, typer.Option("--keep-images", help="Keep the images too, so that retraining can use them.")
+    ] = False,
+) -> None:
+    """Serve an environment over HTTP until Ctrl-C. Promotions take effect without a restart."""
+    from cifarops.serving.server import serve
+
+    settings = Settings.from_environment()
+    serve(
+        environment,
+        host=host,
+        port=port,
+        ledger=settings.ledger,
+        bundles=settings.bundles,
+        keep_images=keep_images,
+    )

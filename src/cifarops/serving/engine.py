@@ -1,0 +1,77 @@
+"""One version, loaded: from the bytes of an image file to probabilities."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarops.bundle.runtime import OnnxModel
+from cifarops.bundle.store import find_bundle
+from cifarops.data.preprocess import decode_image
+from cifarops.errors import IntegrityError
+
+MAX_PIXELS = 16_000_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the model says about one image.
+
+    Attributes:
+        label: Predicted class index.
+        probabilities: Calibrated, float32 (C,).
+        image: What the model saw before normalisation, uint8 (S, S, 3).
+    """
+
+    label: int
+    probabilities: NDArray[np.float32]
+    image: NDArray[np.uint8]
+
+
+class Engine:
+    """A version ready to answer; the first, slow call is over when the constructor returns.
+
+    Args:
+        bundles: Directory of bundles.
+        digest: Which bundle.
+        version: Its number in the registry.
+
+    Raises:
+        UsageError: There is no such bundle.
+        IntegrityError: It is damaged, can't be loaded or doesn't answer as its manifest says.
+    """
+
+    def __init__(self, bundles: Path, digest: str, version: int) -> None:
+        bundle = find_bundle(bundles, digest)
+        self.version = version
+        self.digest = bundle.digest
+        self.classes = bundle.manifest.classes
+        self._size = bundle.manifest.preprocessing.size
+        self._model = OnnxModel(bundle)
+        self._warm_up()
+
+    def answer(self, content: bytes) -> Outcome:
+        """Decode one image file and classify it. Any number of threads may call this at once.
+
+        Raises:
+            DataError: The file is no image, is damaged or has more than `MAX_PIXELS` pixels.
+        """
+        image = decode_image(content, self._size, max_pixels=MAX_PIXELS)
+        probabilities = self._model.probabilities(image[None])[0]
+        return Outcome(int(probabilities.argmax()), probabilities, image)
+
+    def _warm_up(self) -> None:
+        blank = np.zeros((1, self._size, self._size, 3), np.uint8)
+        try:
+            logits = self._model.logits(blank)
+        except Exception as error:  # ONNX Runtime raises a type of its own for each cause
+            raise self._refused(f"it fails on an image of its own size ({error})") from error
+        if logits.shape != (1, len(self.classes)) or not np.isfinite(logits).all():
+            raise self._refused(f"its answer has shape {logits.shape} or is not finite")
+
+    def _refused(self, what: str) -> IntegrityError:
+        return IntegrityError(
+            f"Version {self.version} (bundle {self.digest[:12]}) can't answer: {what}.",
+            fix="Promote another version: cifarops registry list.",
+        )

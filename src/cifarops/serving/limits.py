@@ -1,0 +1,93 @@
+"""How much a request may bring, and how an image is taken out of it."""
+
+from collections.abc import AsyncGenerator
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cifarops.serving.protocol import ProblemError
+
+MAX_IMAGE_BYTES = 8 * 2**20
+MAX_DOCUMENT_BYTES = 64 * 2**10
+IMAGE_ROUTES = frozenset({"/predict"})
+
+
+class LimitedApp:
+    """Middleware that refuses large bodies: declared ones unread, streamed ones at the first byte too many.
+
+    Args:
+        app: The application inside.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        limit = MAX_IMAGE_BYTES if scope["path"] in IMAGE_ROUTES else MAX_DOCUMENT_BYTES
+        if _declared_length(scope) > limit:
+            await _too_large(limit).response()(scope, receive, send)
+            return
+        received = 0
+
+        async def counting() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise _too_large(limit)
+            return message
+
+        await self._app(scope, counting, send)
+
+
+async def read_image(request: Request) -> bytes:
+    """Return the image file that a request brings, as its raw body or as the first file of a multipart form.
+
+    Raises:
+        ProblemError: The body is empty, or a form without a file.
+    """
+    body = await request.body()
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        body = await _first_file(request, body)
+    if not body:
+        raise ProblemError(
+            400, "missing-file", "The body is empty. Send the bytes of a PNG, JPEG or WebP file."
+        )
+    return body
+
+
+async def _first_file(request: Request, body: bytes) -> bytes:
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form = await MultiPartParser(request.headers, whole(), max_files=1, max_fields=10).parse()
+    except (MultiPartException, KeyError) as error:
+        message = getattr(error, "message", f"it names no {error}")
+        raise ProblemError(400, "invalid-request", f"The form can't be read: {message}") from error
+    try:
+        for value in form.values():
+            if isinstance(value, UploadFile):
+                return await value.read()
+    finally:
+        await form.close()
+    raise ProblemError(400, "missing-file", "The form has no file. Send one: curl -F file=@image.png")
+
+
+def _declared_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+def _too_large(limit: int) -> ProblemError:
+    return ProblemError(
+        413, "too-large", f"The body is larger than {limit:,} bytes. Send a smaller or more compressed file."
+    )

@@ -1,0 +1,128 @@
+"""Writing predictions and feedback to the ledger beside the requests, never in their way."""
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cifarops.errors import CifaropsError, UnavailableError
+from cifarops.ledger.records import Prediction
+from cifarops.ledger.store import Ledger
+from cifarops.serving.metrics import Metrics
+
+Recorded = Literal["recorded", "known"]
+_CAPACITY = 20_000
+_BATCH = 512
+# The longest a prediction waits in memory, and so what a killed process can lose.
+_FLUSH_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class _Feedback:
+    prediction_id: str
+    label: int
+    done: "Future[Recorded]" = field(default_factory=Future)
+
+
+class Recorder:
+    """One thread that writes what it is given, in order, in batches of one transaction.
+
+    Feedback follows in the same queue as the predictions, so it always finds the one it belongs to. A ledger that
+    can't be written costs predictions, which are counted, and never an answer. Leaving the context writes the rest.
+
+    Args:
+        ledger: The ledger's file.
+        metrics: Where losses are counted.
+        capacity: Entries kept in memory while the ledger is slow.
+    """
+
+    def __init__(self, ledger: Path, *, metrics: Metrics, capacity: int = _CAPACITY) -> None:
+        self._path = ledger
+        self._metrics = metrics
+        self._capacity = capacity
+        self._queue: deque[Prediction | _Feedback] = deque()
+        self._wake = threading.Event()
+        self._closing = False
+        self._ledger: Ledger | None = None
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+
+    def __enter__(self) -> "Recorder":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+
+    def add(self, prediction: Prediction) -> None:
+        """Hand over a prediction; returns at once, whatever state the ledger is in."""
+        if len(self._queue) >= self._capacity:
+            self._metrics.lost_predictions.inc()
+            return
+        self._queue.append(prediction)
+
+    def feedback(self, prediction_id: str, label: int) -> "Future[Recorded]":
+        """Hand over the true class index of a prediction.
+
+        Returns:
+            A future with the ledger's answer, or its UsageError, ConflictError or IntegrityError.
+
+        Raises:
+            UnavailableError: Too much is waiting to be written.
+        """
+        if len(self._queue) >= self._capacity:
+            raise UnavailableError("The ledger is too slow to take feedback now.", fix="Send it again later.")
+        feedback = _Feedback(prediction_id, label)
+        self._queue.append(feedback)
+        self._wake.set()
+        return feedback.done
+
+    def _write(self) -> None:
+        while not self._closing:
+            self._wake.wait(_FLUSH_SECONDS)
+            self._wake.clear()
+            self._drain()
+        self._drain()
+        self._forget_ledger()
+
+    def _drain(self) -> None:
+        batch: list[Prediction] = []
+        while self._queue:
+            entry = self._queue.popleft()
+            if isinstance(entry, Prediction):
+                batch.append(entry)
+            if batch and (len(batch) == _BATCH or isinstance(entry, _Feedback)):
+                self._store(batch)
+                batch = []
+            if isinstance(entry, _Feedback):
+                self._settle(entry)
+        if batch:
+            self._store(batch)
+
+    def _store(self, batch: list[Prediction]) -> None:
+        try:
+            self._open().add_predictions(batch)
+        except CifaropsError:
+            self._metrics.lost_predictions.inc(len(batch))
+            self._forget_ledger()
+
+    def _settle(self, feedback: _Feedback) -> None:
+        if not feedback.done.set_running_or_notify_cancel():
+            return
+        try:
+            feedback.done.set_result(self._open().add_feedback(feedback.prediction_id, feedback.label))
+        except Exception as error:  # whoever waits for the answer must get one
+            feedback.done.set_exception(error)
+
+    def _open(self) -> Ledger:
+        if self._ledger is None:
+            self._ledger = Ledger(self._path)
+        return self._ledger
+
+    def _forget_ledger(self) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None

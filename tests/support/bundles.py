@@ -1,0 +1,81 @@
+"""Small real bundles, made in milliseconds: they name the strongest colour of an image.
+
+A rotated bundle names the next colour instead, so that an answer shows which version computed it.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity
+from cifarops.bundle.runtime import INPUT, OUTPUT
+from cifarops.bundle.store import MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.data.preprocess import Preprocessing
+
+COLOURS = ("red", "green", "blue")
+SIZE = 8
+_PARITY = Parity(images=0, max_logit_difference=0.0, tolerance=1e-3, equal_predictions=1.0)
+_CODE = CodeIdentity(version="0", commit=None, dirty=False)
+
+
+def colour_bundle(root: Path, *, rotation: int = 0, sharpness: float = 4.0, outputs: int = 3) -> Bundle:
+    """Write a bundle that answers `COLOURS[(strongest + rotation) % 3]`.
+
+    `outputs` other than 3 makes one whose model does not answer as its manifest says.
+    """
+    weights = np.roll(np.eye(3, dtype=np.float32) * sharpness, rotation, axis=1)
+    weights = np.resize(weights, (3, outputs)) if outputs != len(COLOURS) else weights
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", [INPUT], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["means"]),
+            helper.make_node("MatMul", ["means", "weights"], [OUTPUT]),
+        ],
+        "colours",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", outputs])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.checker.check_model(model)
+    return _write(root, model.SerializeToString())
+
+
+def unloadable_bundle(root: Path) -> Bundle:
+    """Write a bundle whose hashes are right and whose model is no ONNX file."""
+    return _write(root, b"this is not a model")
+
+
+def colour_image(colour: str, *, seed: int = 0, kind: str = "PNG", size: int = SIZE) -> bytes:
+    """Draw an image file in which `colour` is the strongest channel."""
+    pixels = np.random.default_rng(seed).integers(0, 100, (size, size, 3), dtype=np.uint8)
+    pixels[..., COLOURS.index(colour)] += 120
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def _write(root: Path, model: bytes) -> Bundle:
+    reference = io.BytesIO()
+    labels = np.arange(90) % 3
+    np.savez(reference, logits=np.eye(3, dtype=np.float32)[labels] * 4, labels=labels)
+
+    def describe(files: dict[str, FileEntry]) -> Manifest:
+        return Manifest(
+            classes=COLOURS,
+            preprocessing=Preprocessing(size=SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+            temperature=1.0,
+            metrics={"accuracy": 1.0},
+            parity=_PARITY,
+            snapshot="0" * 16,
+            synthetic=True,
+            profile="smoke",
+            code=_CODE,
+            files=files,
+        )
+
+    return write_bundle(root, {MODEL: model, REFERENCE: reference.getvalue()}, describe)
