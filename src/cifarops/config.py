@@ -178,14 +178,14 @@ def load_params(path: Path, profile: str | None = None, overrides: dict[str, Any
         UsageError: The file or the profile does not exist, or a key or value is wrong.
     """
     document = _read_yaml(path)
-    profiles = document.get("profiles", {})
+    profiles = document["profiles"]
     name = str(profile or document.get("profile"))
     if name not in profiles:
         raise UsageError(
             f"{path} has no profile {name!r}{_nearest(name, list(profiles))}.",
             fix=f"Use one of: {', '.join(profiles) or 'none defined'}.",
         )
-    merged = _merge(_merge(document.get("base", {}), profiles[name] or {}), overrides or {})
+    merged = _merge(_merge(document["base"], profiles[name] or {}), overrides or {})
     try:
         return Params.model_validate({"profile": name, **merged})
     except ValidationError as error:
@@ -202,8 +202,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not YAML: {error}", fix="Correct the line it names.") from error
-    if not isinstance(document, dict):
-        raise UsageError(f"{path} holds no mapping.", fix="Restore it: git checkout params.yaml.")
+    if not isinstance(document, dict) or not all(
+        isinstance(document.get(part), dict) for part in ("base", "profiles")
+    ):
+        raise UsageError(
+            f"{path} has no mappings `base` and `profiles`.", fix="Restore it: git checkout params.yaml."
+        )
     return document
 
 
@@ -216,7 +220,8 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, path: Path, profile: str) -> UsageError:
-    first = error.errors()[0]
+    # A misspelt key is also a missing one; the misspelling is what helps.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         siblings = list(_section_at(first["loc"][:-1]).model_fields)

@@ -1,0 +1,74 @@
+"""The command line as a user meets it: a real process, its output and its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(*arguments: str, workspace: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cifarops.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "CIFAROPS_WORKSPACE": str(workspace), "COLUMNS": "160", **environment},
+    )
+
+
+def test_help_lists_the_groups_of_the_design(tmp_path: Path) -> None:
+    answer = run("--help", workspace=tmp_path)
+    assert answer.returncode == 0
+    groups = "data train package evaluate registry serve predict deploy monitor retrain simulate demo doctor"
+    for group in groups.split():
+        assert f"  {group} " in answer.stdout
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['cifarops', '--help']\n"
+        "from cifarops.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted(set(sys.modules) & {'torch', 'mlflow', 'numpy', 'onnxruntime', 'fastapi', 'matplotlib'}))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("doctor", "--nonsense"), ("data", "show")])
+def test_bad_usage_exits_with_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert run(*arguments, workspace=tmp_path).returncode == 2
+
+
+def test_a_refusal_exits_with_its_code_and_says_what_to_do(tmp_path: Path) -> None:
+    answer = run("data", "show", "abc", "--json", workspace=tmp_path)
+    assert answer.returncode == 2
+    assert set(json.loads(answer.stdout)) == {"error", "fix"}
+    assert "error: No snapshots" in answer.stderr
+    assert "do: List them with: cifarops data list" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_json_goes_to_stdout_and_nothing_else(tmp_path: Path) -> None:
+    answer = run("doctor", "--json", workspace=tmp_path)
+    assert {"name", "state", "found", "purpose"} == set(json.loads(answer.stdout)[0])
+
+
+def test_a_workspace_that_is_a_file_is_explained(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    answer = run("deploy", "status", workspace=blocked / "workspace")
+    assert answer.returncode == 1
+    assert "do: " in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_the_version_is_the_package_version(tmp_path: Path) -> None:
+    from cifarops import __version__
+
+    assert run("--version", workspace=tmp_path).stdout.strip() == __version__
