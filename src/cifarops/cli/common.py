@@ -45,7 +45,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     """Make a table for people."""
     result = Table(title=title, title_justify="left")
     for column in columns:
-        result.add_column(column)
+        result.add_column(column, overflow="fold")  # an id that is cut off is of no use
     for row in rows:
         result.add_row(*(_text(value) for value in row))
     return result

@@ -14,6 +14,9 @@ def command(
     keep_images: Annotated[
         bool, typer.Option("--keep-images", help="Keep the images too, so that retraining can use them.")
     ] = False,
+    stop_with_stdin: Annotated[
+        bool, typer.Option("--stop-with-stdin", hidden=True, help="Stop when standard input closes.")
+    ] = False,
 ) -> None:
     """Serve an environment over HTTP until Ctrl-C. Promotions take effect without a restart."""
     from cifarops.serving.server import serve
@@ -26,4 +29,5 @@ def command(
         ledger=settings.ledger,
         bundles=settings.bundles,
         keep_images=keep_images,
+        stop_with_stdin=stop_with_stdin,
     )

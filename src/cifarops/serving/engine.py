@@ -10,8 +10,7 @@ from cifarops.bundle.runtime import OnnxModel
 from cifarops.bundle.store import find_bundle
 from cifarops.data.preprocess import decode_image
 from cifarops.errors import IntegrityError
-
-MAX_PIXELS = 16_000_000
+from cifarops.serving.sizes import MAX_PIXELS
 
 
 @dataclass(frozen=True)

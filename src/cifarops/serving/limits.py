@@ -8,10 +8,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cifarops.serving.protocol import ProblemError
+from cifarops.serving.sizes import MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES
 
-MAX_IMAGE_BYTES = 8 * 2**20
-MAX_DOCUMENT_BYTES = 64 * 2**10
-IMAGE_ROUTES = frozenset({"/predict"})
+_IMAGE_ROUTES = frozenset({"/predict"})
 
 
 class LimitedApp:
@@ -29,7 +28,7 @@ class LimitedApp:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        limit = MAX_IMAGE_BYTES if scope["path"] in IMAGE_ROUTES else MAX_DOCUMENT_BYTES
+        limit = MAX_IMAGE_BYTES if scope["path"] in _IMAGE_ROUTES else MAX_DOCUMENT_BYTES
         if _declared_length(scope) > limit:
             await _too_large(limit).response()(scope, receive, send)
             return

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -34,6 +35,7 @@ def serve(
     ledger: Path,
     bundles: Path,
     keep_images: bool,
+    stop_with_stdin: bool = False,
 ) -> None:
     """Answer requests for an environment until SIGTERM or SIGINT; requests in flight are finished first.
 
@@ -44,6 +46,7 @@ def serve(
         ledger: The ledger's file; says which version to run, and takes predictions and feedback.
         bundles: Directory of bundles.
         keep_images: Whether the images themselves go to the ledger.
+        stop_with_stdin: Also stop when standard input closes, that is when the parent process is gone.
 
     Raises:
         UsageError: `host` is not a loopback address.
@@ -76,6 +79,8 @@ def serve(
             on_started=lambda: _announce(ledger, environment, url),
             on_stopping=lambda: _retire(ledger, url),
         )
+        if stop_with_stdin:
+            threading.Thread(target=server.stop_with_stdin, name="stdin", daemon=True).start()
         # uvicorn stops gracefully, then raises the signal again: that second one must not end the process.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
@@ -91,6 +96,12 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._on_started = on_started
         self._on_stopping = on_stopping
+
+    def stop_with_stdin(self) -> None:
+        """Wait until standard input closes, then stop gracefully."""
+        while os.read(0, 1024):
+            pass
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -1,0 +1,77 @@
+"""What each environment runs, by the ledger and by the servers themselves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cifarops.errors import UnavailableError
+from cifarops.ledger.records import ENVIRONMENTS, EnvironmentName, EnvironmentState
+from cifarops.ledger.store import Ledger
+from cifarops.serving.client import Client
+
+_ASK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """What one announced server says.
+
+    Attributes:
+        version: Version that answers there, or None where none is loaded or nobody answers.
+        generation: Generation of the environment that it serves.
+        wanted: Newest generation that it has seen.
+        problem: Why it doesn't serve what it should; None when all is well.
+        gone: Whether nobody answers at the URL.
+    """
+
+    url: str
+    version: int | None = None
+    generation: int = 0
+    wanted: int = 0
+    problem: str | None = None
+    gone: bool = False
+
+
+@dataclass(frozen=True)
+class EnvironmentStatus:
+    """An environment by the ledger, and its servers by their own word."""
+
+    state: EnvironmentState
+    servers: tuple[ServerStatus, ...]
+
+
+def status(ledger: Ledger) -> list[EnvironmentStatus]:
+    """Return the status of every environment; servers are really asked."""
+    return [
+        EnvironmentStatus(ledger.environment(name), tuple(ask(url, name) for url in ledger.servers(name)))
+        for name in ENVIRONMENTS
+    ]
+
+
+def ask(url: str, environment: EnvironmentName) -> ServerStatus:
+    """Ask an announced server what it runs. One of another environment at the same address counts as gone."""
+    try:
+        running = Client(url, timeout=_ASK_SECONDS).version()
+    except UnavailableError as error:
+        return ServerStatus(url, problem=error.message, gone=True)
+    if running.environment != environment:
+        return ServerStatus(url, problem=f"Now a server of {running.environment}.", gone=True)
+    return ServerStatus(
+        url, running.model_version, running.generation, running.wanted_generation, running.error
+    )
+
+
+def find_server(environment: EnvironmentName, *, ledger: Path) -> str:
+    """Return the URL of a live server of an environment.
+
+    Raises:
+        UnavailableError: There is none.
+    """
+    if ledger.is_file():
+        with Ledger(ledger) as opened:
+            for url in reversed(opened.servers(environment)):
+                if not ask(url, environment).gone:
+                    return url
+    raise UnavailableError(
+        f"No server of {environment} is running in this workspace.",
+        fix=f"Start one: cifarops serve --environment {environment}. Or name one with --url.",
+    )

@@ -1,0 +1,139 @@
+"""A client of a server, on urllib3."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import urllib3
+
+from cifarops.errors import CifaropsError, ConflictError, DataError, UnavailableError, UsageError
+
+# A connection that the server closed between two requests is opened again; nothing else is repeated.
+_RETRIES = urllib3.Retry(total=1, connect=0, redirect=0, status=0, allowed_methods=None)
+_POOL = 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said about one image.
+
+    Attributes:
+        prediction_id: To be sent back with the true label.
+        label: Name of the most probable class.
+        confidence: Its probability.
+        probabilities: Of every class, by name.
+        model_version: Registry version that answered.
+        environment: Where it was answered.
+    """
+
+    prediction_id: str
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+    model_version: int
+    environment: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a server runs; fields as in `GET /version`."""
+
+    environment: str
+    model_version: int | None
+    digest: str | None
+    generation: int
+    wanted_generation: int
+    error: str | None
+    code_version: str
+    pid: int
+
+
+class Client:
+    """Asks one server. Any number of threads may use it at once; connections are kept open.
+
+    Args:
+        url: Where the server answers, for example http://127.0.0.1:8080.
+        timeout: Seconds to wait for a connection, and for an answer.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 10) -> None:
+        self.url = url.rstrip("/")
+        self._pool = urllib3.PoolManager(maxsize=_POOL, retries=_RETRIES, timeout=timeout)
+
+    def predict(self, content: bytes) -> Answer:
+        """Classify one image file.
+
+        Raises:
+            DataError: The server refuses the image.
+            UnavailableError: No answer, or no version is loaded.
+        """
+        return Answer(**self._ask("POST", "/predict", content, "application/octet-stream"))
+
+    def feedback(self, prediction_id: str, label: str) -> str:
+        """Say the true label of an earlier prediction; returns `recorded`, or `known` where it was said before.
+
+        Raises:
+            UsageError: No such prediction.
+            DataError: No such class.
+            ConflictError: Another label was given before.
+            UnavailableError: No answer, or the ledger can't be written.
+        """
+        body = json.dumps({"prediction_id": prediction_id, "label": label}).encode()
+        return str(self._ask("POST", "/feedback", body, "application/json")["status"])
+
+    def version(self) -> Running:
+        """Return what the server runs.
+
+        Raises:
+            UnavailableError: No answer.
+        """
+        return Running(**self._ask("GET", "/version"))
+
+    def live(self) -> bool:
+        """Return whether the server answers at all."""
+        return self._is("/v2/health/live")
+
+    def ready(self) -> bool:
+        """Return whether the server answers and has a version loaded."""
+        return self._is("/v2/health/ready")
+
+    def _is(self, path: str) -> bool:
+        try:
+            self._ask("GET", path)
+        except CifaropsError:
+            return False
+        return True
+
+    def _ask(self, method: str, path: str, body: bytes | None = None, kind: str | None = None) -> Any:
+        headers = {"Content-Type": kind} if kind else None
+        try:
+            answer = self._pool.request(method, self.url + path, body=body, headers=headers)
+        except urllib3.exceptions.LocationParseError as error:
+            raise UsageError(f"{self.url!r} is no URL.", fix="Give one like http://127.0.0.1:8080") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise UnavailableError(
+                f"No answer from {self.url}: {getattr(error, 'reason', None) or error}.",
+                fix="Start a server: cifarops serve. See what runs: cifarops deploy status",
+            ) from error
+        try:
+            document = json.loads(answer.data)
+        except ValueError as error:
+            raise UnavailableError(
+                f"{self.url}{path} answered {answer.status} with something that is not JSON.",
+                fix="Check that a cifarops server answers at this URL.",
+            ) from error
+        if answer.status >= 400:
+            self._refuse(answer.status, document)
+        return document
+
+    def _refuse(self, status: int, problem: Any) -> NoReturn:
+        found = problem if isinstance(problem, dict) else {}
+        message = str(found.get("detail", f"{self.url} answered {status}."))
+        fix = f"The server says: {found.get('title', 'nothing more')} ({found.get('type', status)})."
+        if status == 404:
+            raise UsageError(message, fix=fix)
+        if status == 409:
+            raise ConflictError(message, fix=fix)
+        if status >= 500:
+            raise UnavailableError(message, fix=fix)
+        raise DataError(message, fix=fix)
