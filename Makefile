@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 FAST := not integration and not e2e and not realdata
 SOURCES := src tests benchmarks
 
-.PHONY: help demo test test-slow lint types format install lock clean
+.PHONY: help demo repro test test-slow lint types format install lock clean
 
 help:             ## Say what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
 demo: $(VENV)/.train  ## Images to a served, promoted and rolled-back model, in two minutes
 	$(BIN)/cifarops demo $(ARGS)
+
+repro: $(VENV)/.train ## The DVC stages, those that changed
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro $(ARGS)
 
 test: $(VENV)/.dev    ## The fast tests
 	$(BIN)/pytest -n 2 -m "$(FAST)" $(ARGS)
