@@ -198,11 +198,21 @@ class Ledger:
             for kind, name, version, actor, reason, evidence, at, seq in rows
         ]
 
-    def count_decisions(self, kind: str) -> int:
-        """Return how many decisions of a kind were ever recorded (the test set's looks, for example)."""
+    def count_decisions(
+        self, kind: str, *, environment: EnvironmentName | None = None, version: int | None = None
+    ) -> int:
+        """Return how many decisions of a kind were ever recorded (the test set's looks, for example).
+
+        Args:
+            kind: Which kind.
+            environment: Only those about this environment.
+            version: Only those about this version.
+        """
         with self._explained():
             row = self._connection.execute(
-                "SELECT COUNT(*) FROM decisions WHERE kind = ?", (kind,)
+                "SELECT COUNT(*) FROM decisions WHERE kind = ? AND (? IS NULL OR environment = ?)"
+                " AND (? IS NULL OR version = ?)",
+                (kind, environment, environment, version, version),
             ).fetchone()
         return int(row[0])
 

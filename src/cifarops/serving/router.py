@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cifarops.errors import CifaropsError, IntegrityError
+from cifarops.errors import CifaropsError
 from cifarops.ledger.records import EnvironmentName, EnvironmentState
 from cifarops.ledger.store import Ledger
 from cifarops.serving.engine import Engine
@@ -20,7 +20,7 @@ class Route:
     """What answers now, and what should.
 
     Attributes:
-        engine: The version that answers, or None before the first promotion.
+        engine: The version that answers, or None where there is none.
         generation: Generation of the environment that `engine` belongs to; 0 where there is none.
         wanted: Newest generation seen in the ledger.
         error: Why `wanted` is not served, or the ledger not read; None when all is well.
@@ -95,14 +95,11 @@ class Router:
             self._metrics.load_failures.inc()
         else:
             self.route = Route(engine, state.generation, state.generation)
-            self._metrics.swapped(engine.version)
+            self._metrics.swapped(engine.version if engine else 0)
 
-    def _load(self, state: EnvironmentState) -> Engine:
+    def _load(self, state: EnvironmentState) -> Engine | None:
         if state.version is None or state.digest is None:
-            raise IntegrityError(
-                f"Generation {state.generation} of {state.name} names no version.",
-                fix=f"Promote one: cifarops deploy promote VERSION --to {state.name}.",
-            )
+            return None  # the first promotion was taken back
         return Engine(self._bundles, state.digest, state.version)
 
     def _read(self) -> EnvironmentState:
