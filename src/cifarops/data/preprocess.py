@@ -4,6 +4,7 @@ Training, the gate and serving all call the functions here, so an image can't be
 """
 
 import io
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from cifarops.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_PIXELS = 100_000_000
+
+# `decode` refuses large images itself, by the limit its caller gives; Pillow's own limit would only add a warning.
+Image.MAX_IMAGE_PIXELS = None
 
 
 class Preprocessing(BaseModel):
@@ -59,36 +64,54 @@ class Preprocessing(BaseModel):
         return channels_first
 
 
-def decode_image(content: bytes, size: int, *, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
+@dataclass(frozen=True)
+class Decoded:
+    """An image brought to size, and what it was before.
+
+    Attributes:
+        pixels: uint8 (size, size, 3), RGB.
+        width: Width in pixels as stored.
+        height: Height in pixels as stored.
+        mode: Pillow's name of the stored pixel format, for example `RGB`, `L` or `P`.
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+    mode: str
+
+
+def decode_image(content: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode a PNG, JPEG or WebP file and bring it to `size`; see `decode`."""
+    return decode(content, size, max_pixels=max_pixels).pixels
+
+
+def decode(content: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decoded:
     """Decode a PNG, JPEG or WebP file and bring it to `size`.
 
     The number of pixels is read from the header and refused before anything is decoded. A 32×32 RGB image asked for
-    at 32 comes back untouched, bit for bit what the decoder gives.
+    at 32 comes back untouched, bit for bit what the decoder gives. Of an animation the first frame is taken, an EXIF
+    orientation is applied, transparent pixels are laid on black, and deeper channels are scaled to 8 bits.
 
     Args:
         content: The file's bytes.
         size: Height and width of the result in pixels.
         max_pixels: Largest width × height that is decoded.
 
-    Returns:
-        uint8 (size, size, 3), RGB.
-
     Raises:
         DataError: Not such a file, truncated, or too large.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
+            width, height, mode = image.width, image.height, image.mode
+            if width * height > max_pixels:
                 raise DataError(
-                    f"The image has {image.width} × {image.height} pixels; the limit is {max_pixels:,}.",
+                    f"The image has {width} × {height} pixels; the limit is {max_pixels:,}.",
                     fix="Scale it down first.",
                 )
-            image.draft("RGB", (size, size))
-            upright = ImageOps.exif_transpose(image) if image.getexif() else image
-            rgb = _to_rgb(upright)
-            if rgb.size != (size, size):
-                rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
-            return np.asarray(rgb)
+            image.draft("RGB", (size, size))  # a large JPEG is decoded at a fraction of its size
+            rgb = _to_rgb(_upright(image))
+            return Decoded(fit_pixels(rgb, size), width, height, mode)
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -99,13 +122,28 @@ def decode_image(content: bytes, size: int, *, max_pixels: int = 100_000_000) ->
         ) from error
 
 
+def fit_pixels(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Scale an RGB image to cover `size` × `size` and cut it at the centre: uint8 (size, size, 3)."""
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; one that can't be read is as good as none."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image) if image.getexif() else image
+    except Exception:  # the pixels are whole, only the remark beside them is not
+        return image
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode; transparent pixels are laid on black, 16-bit grey is scaled."""
-    if image.mode == "RGB":
-        return image
     if image.mode.startswith("I"):
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
+        levels = np.asarray(image).astype(np.float32) / 257
+        return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -6,6 +6,7 @@ the SHA-256 of `snapshot.json`, which holds the hash of every array and no time,
 
 import hashlib
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,6 +155,27 @@ def open_snapshot(root: Path, snapshot_id: str) -> Snapshot:
         return Snapshot(path, SnapshotMeta.model_validate_json(content))
     except ValidationError as error:
         raise _damaged(path, str(error)) from error
+
+
+def newest_snapshot(root: Path) -> Snapshot:
+    """Open the snapshot under `root` that was written last.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = sorted(root.glob("*/snapshot.json"), key=lambda path: path.parent.stat().st_mtime)
+    if not found:
+        raise UsageError(f"There is no snapshot under {root}.", fix="Make one: cifarops data ingest.")
+    return open_snapshot(root, found[-1].parent.name)
+
+
+def list_snapshots(root: Path) -> list[Snapshot]:
+    """Open every intact snapshot under `root`, in the order of ids; damaged ones are left out."""
+    found = []
+    for path in sorted(root.glob("*/snapshot.json")):
+        with suppress(UsageError, IntegrityError):
+            found.append(open_snapshot(root, path.parent.name))
+    return found
 
 
 def write_snapshot(
