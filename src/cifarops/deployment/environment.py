@@ -1,10 +1,14 @@
 """What each environment runs, by the ledger and by the servers themselves."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+from urllib3.exceptions import NewConnectionError
 
 from cifarops.errors import UnavailableError
-from cifarops.ledger.records import ENVIRONMENTS, EnvironmentName, EnvironmentState
+from cifarops.ledger.records import ENVIRONMENTS, Decision, EnvironmentName, EnvironmentState
 from cifarops.ledger.store import Ledger
 from cifarops.serving.client import Client
 
@@ -38,6 +42,24 @@ class EnvironmentStatus:
     state: EnvironmentState
     servers: tuple[ServerStatus, ...]
 
+    def row(self) -> tuple[Any, ...]:
+        """Return the cells of a table: environment, version, bundle, since, previous, servers."""
+        state = self.state
+        if not state.generation:
+            return (state.name, None, None, None, None, self._servers())
+        return (
+            state.name,
+            state.version,
+            state.digest[:12] if state.digest else None,
+            _moment(state.since),
+            state.previous_version,
+            self._servers(),
+        )
+
+    def _servers(self) -> str | None:
+        lines = [f"{server.url}: {server.problem or f'version {server.version}'}" for server in self.servers]
+        return "\n".join(lines) or None
+
 
 def status(ledger: Ledger) -> list[EnvironmentStatus]:
     """Return the status of every environment; servers are really asked."""
@@ -47,14 +69,27 @@ def status(ledger: Ledger) -> list[EnvironmentStatus]:
     ]
 
 
+def decision_row(decision: Decision) -> tuple[Any, ...]:
+    """Return the cells of a table: position, time, kind, environment, version, actor, reason."""
+    return (
+        decision.seq,
+        _moment(decision.at),
+        decision.kind,
+        decision.environment,
+        decision.version,
+        decision.actor,
+        decision.reason,
+    )
+
+
 def ask(url: str, environment: EnvironmentName) -> ServerStatus:
     """Ask an announced server what it runs. One of another environment at the same address counts as gone."""
     try:
         running = Client(url, timeout=_ASK_SECONDS).version()
     except UnavailableError as error:
-        return ServerStatus(url, problem=error.message, gone=True)
+        return ServerStatus(url, problem=error.message, gone=_nobody_listens(error))
     if running.environment != environment:
-        return ServerStatus(url, problem=f"Now a server of {running.environment}.", gone=True)
+        return ServerStatus(url, problem=f"A server of {running.environment} now.", gone=True)
     return ServerStatus(
         url, running.model_version, running.generation, running.wanted_generation, running.error
     )
@@ -75,3 +110,12 @@ def find_server(environment: EnvironmentName, *, ledger: Path) -> str:
         f"No server of {environment} is running in this workspace.",
         fix=f"Start one: cifarops serve --environment {environment}. Or name one with --url.",
     )
+
+
+def _nobody_listens(error: UnavailableError) -> bool:
+    """Tell a server that is gone from one that hangs, which must not be forgotten."""
+    return isinstance(getattr(error.__cause__, "reason", None), NewConnectionError)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")

@@ -71,13 +71,22 @@ class ServerProcess:
         process = self._running()
         process.terminate()
         try:
-            process.wait(_STOP_SECONDS)
+            return process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
-        if process.stdin:
-            process.stdin.close()
-        return process.returncode
+            return process.wait()
+        finally:
+            self.close_stdin()
+
+    def close_stdin(self) -> None:
+        """Close the server's standard input, which the end of this process would do; it then stops by itself."""
+        stdin = self._running().stdin
+        if stdin:
+            stdin.close()
+
+    def wait(self) -> int:
+        """Wait until the server has ended by itself; returns the exit code."""
+        return self._running().wait(_STOP_SECONDS)
 
     def _await_url(self) -> str:
         deadline = time.monotonic() + _START_SECONDS

@@ -1,13 +1,6 @@
 """The HTTP application of one server: routes, and how failures become problem documents."""
 
-import asyncio
 import html
-import json
-import os
-import time
-import uuid
-from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -15,17 +8,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from cifarops.errors import CifaropsError, ConflictError, DataError, UsageError
-from cifarops.ledger.records import EnvironmentName, Prediction
 from cifarops.serving import protocol
-from cifarops.serving.engine import Engine
 from cifarops.serving.limits import LimitedApp, read_image
-from cifarops.serving.metrics import CONTENT_TYPE, VERSION_KEY, MeasuredApp, Metrics
+from cifarops.serving.metrics import CONTENT_TYPE, VERSION_KEY, MeasuredApp
 from cifarops.serving.protocol import PROBLEM_TYPE, ProblemError
-from cifarops.serving.recorder import Recorder
-from cifarops.serving.router import Router
+from cifarops.serving.service import Service
 
-_PROBLEM = {"model": protocol.Problem, "content": {PROBLEM_TYPE: {}}}
+_PROBLEM: dict[str, Any] = {
+    "description": "Refused or failed",
+    "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
 _IMAGE_BODY = {
     "required": True,
     "content": {
@@ -44,106 +36,17 @@ _IMAGE_BODY = {
 }
 
 
-@dataclass(frozen=True)
-class Service:
-    """What the routes work with.
-
-    Attributes:
-        pool: Where images are decoded and classified, so that the event loop stays free.
-        keep_images: Whether the images themselves go to the ledger.
-    """
-
-    environment: EnvironmentName
-    router: Router
-    recorder: Recorder
-    metrics: Metrics
-    pool: Executor
-    keep_images: bool
-    code_version: str
-
-    def engine(self) -> Engine:
-        """Return the version that answers now.
-
-        Raises:
-            ProblemError: There is none yet (503).
-        """
-        route = self.router.route
-        if route.engine is None:
-            reason = route.error or f"Nothing was promoted to {self.environment} yet."
-            raise ProblemError(
-                503,
-                "not-ready",
-                f"{reason} Promote a version: cifarops deploy promote VERSION --to {self.environment}",
-                headers={"Retry-After": "1"},
-            )
-        return route.engine
-
-    def predict(self, engine: Engine, content: bytes) -> bytes:
-        """Answer one image file with the JSON of an `Answer`; the prediction is on its way to the ledger."""
-        outcome = engine.answer(content)
-        prediction = Prediction(
-            id=uuid.uuid4().hex,
-            at=time.time(),
-            environment=self.environment,
-            version=engine.version,
-            label=outcome.label,
-            probabilities=outcome.probabilities,
-            image=outcome.image if self.keep_images else None,
-        )
-        self.recorder.add(prediction)
-        probabilities = outcome.probabilities.tolist()
-        # Built by hand: validating our own answer would cost a good part of the time of a small model.
-        answer = {
-            "prediction_id": prediction.id,
-            "label": engine.classes[outcome.label],
-            "confidence": probabilities[outcome.label],
-            "probabilities": dict(zip(engine.classes, probabilities, strict=True)),
-            "model_version": engine.version,
-            "environment": self.environment,
-        }
-        return json.dumps(answer, ensure_ascii=False).encode()
-
-    async def feedback(self, feedback: protocol.Feedback) -> protocol.FeedbackAnswer:
-        """Write the true label of a prediction to the ledger."""
-        classes = self.engine().classes
-        if feedback.label not in classes:
-            raise ProblemError(
-                422, "unknown-label", f"{feedback.label!r} is not a class. The classes: {', '.join(classes)}."
-            )
-        try:
-            future = self.recorder.feedback(feedback.prediction_id, classes.index(feedback.label))
-            status = await asyncio.wrap_future(future)
-        except UsageError as error:
-            raise ProblemError(404, "unknown-prediction", f"{error.message} {error.fix}") from error
-        except ConflictError as error:
-            detail = f"Prediction {feedback.prediction_id} was labelled differently before than {feedback.label!r}."
-            raise ProblemError(409, "contradicting-label", f"{detail} {error.fix}") from error
-        except CifaropsError as error:
-            raise ProblemError(
-                503, "ledger-unavailable", f"{error.message} {error.fix}", headers={"Retry-After": "5"}
-            ) from error
-        return protocol.FeedbackAnswer(
-            prediction_id=feedback.prediction_id, label=feedback.label, status=status
-        )
-
-    def version(self) -> protocol.ServerVersion:
-        """Say what answers, and what should."""
-        route = self.router.route
-        return protocol.ServerVersion(
-            environment=self.environment,
-            model_version=route.engine.version if route.engine else None,
-            digest=route.engine.digest if route.engine else None,
-            generation=route.generation,
-            wanted_generation=route.wanted,
-            error=route.error,
-            code_version=self.code_version,
-            pid=os.getpid(),
-        )
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Add the schema of problems: FastAPI itself would say that they come as application/json."""
+        document = super().openapi()
+        document["components"]["schemas"]["Problem"] = protocol.Problem.model_json_schema()
+        return document
 
 
 def create_app(service: Service) -> FastAPI:
     """Make the application."""
-    app = FastAPI(title="cifarops", version=service.code_version, docs_url=None, redoc_url=None)
+    app = _Application(title="cifarops", version=service.code_version, docs_url=None, redoc_url=None)
     app.include_router(_prediction_routes(service))
     app.include_router(_state_routes(service))
     app.add_middleware(LimitedApp)
@@ -167,12 +70,7 @@ def _prediction_routes(service: Service) -> APIRouter:
         """Classify one image: the file as raw body, or as `file` of a multipart form."""
         content = await read_image(request)
         engine = service.engine()
-        try:
-            answer = await asyncio.get_running_loop().run_in_executor(
-                service.pool, service.predict, engine, content
-            )
-        except DataError as error:
-            raise ProblemError(422, "unusable-image", f"{error.message} {error.fix}") from error
+        answer = await service.predict(engine, content)
         request.scope[VERSION_KEY] = engine.version
         return Response(answer, media_type="application/json")
 

@@ -9,7 +9,9 @@ import urllib3
 from cifarops.errors import CifaropsError, ConflictError, DataError, UnavailableError, UsageError
 
 # A connection that the server closed between two requests is opened again; nothing else is repeated.
-_RETRIES = urllib3.Retry(total=1, connect=0, redirect=0, status=0, allowed_methods=None)
+_RETRIES = urllib3.Retry(
+    total=1, connect=0, redirect=0, status=0, allowed_methods=None, respect_retry_after_header=False
+)
 _POOL = 16
 
 

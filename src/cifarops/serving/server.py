@@ -17,10 +17,11 @@ import uvicorn
 from cifarops.errors import CifaropsError, UnavailableError, UsageError
 from cifarops.ledger.records import EnvironmentName
 from cifarops.ledger.store import Ledger
-from cifarops.serving.app import Service, create_app
+from cifarops.serving.app import create_app
 from cifarops.serving.metrics import Metrics
 from cifarops.serving.recorder import Recorder
 from cifarops.serving.router import Router
+from cifarops.serving.service import Service
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _KEEP_ALIVE_SECONDS = 75

@@ -1,0 +1,153 @@
+"""`cifarops deploy`: what runs where, promotion, rollback, history, watch."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cifarops.cli.common import PARAMS, JsonFlag, ParamsFile, ProfileName, emit, facts, group, notes, table
+from cifarops.settings import EnvironmentName, Settings
+
+if TYPE_CHECKING:
+    from cifarops.deployment.rollout import Rollout
+    from cifarops.registry.versions import Registry
+
+app = group("See and change which version each environment runs.")
+
+Environment = Annotated[EnvironmentName, typer.Option(help="Which environment.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+
+
+@app.command()
+def status(as_json: JsonFlag = False) -> None:
+    """Show what every environment runs, and what its servers really answer with."""
+    from cifarops.deployment.environment import status as look
+    from cifarops.ledger.store import Ledger
+
+    with Ledger(Settings.from_environment().ledger) as ledger:
+        found = look(ledger)
+    emit(
+        [asdict(environment) for environment in found],
+        as_json=as_json,
+        human=table(
+            "Environments",
+            ("environment", "version", "bundle", "since", "previous", "servers"),
+            [environment.row() for environment in found],
+        ),
+    )
+
+
+@app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="Version number: cifarops registry list")],
+    to: Annotated[Literal["staging", "production"], typer.Option(help="Which environment.")],
+    expected: Annotated[int | None, typer.Option(help="Refuse unless this version runs there now.")] = None,
+    reason: Reason = "by hand",
+    as_json: JsonFlag = False,
+) -> None:
+    """Let an environment run a version, and wait until every server answers with it."""
+    from cifarops.deployment import rollout
+    from cifarops.ledger.store import Ledger
+
+    settings = Settings.from_environment()
+    with Ledger(settings.ledger) as ledger:
+        result = rollout.promote(
+            to,
+            version,
+            ledger=ledger,
+            registry=_registry(settings),
+            actor=settings.actor,
+            reason=reason,
+            expected=expected,
+        )
+    _show(result, as_json)
+
+
+@app.command()
+def rollback(
+    environment: Environment = "production", reason: Reason = "by hand", as_json: JsonFlag = False
+) -> None:
+    """Let an environment run its previous version again."""
+    from cifarops.deployment import rollout
+    from cifarops.ledger.store import Ledger
+
+    settings = Settings.from_environment()
+    with Ledger(settings.ledger) as ledger:
+        result = rollout.rollback(
+            environment,
+            ledger=ledger,
+            registry=_registry(settings),
+            actor=settings.actor,
+            reason=reason,
+        )
+    _show(result, as_json)
+
+
+@app.command()
+def history(
+    environment: Annotated[EnvironmentName | None, typer.Option(help="Only this environment.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="How many entries.")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the newest decisions: gates, registrations, promotions, rollbacks, alarms, retrainings."""
+    from cifarops.deployment.environment import decision_row
+    from cifarops.ledger.store import Ledger
+
+    with Ledger(Settings.from_environment().ledger) as ledger:
+        decisions = ledger.decisions(environment=environment, last=last)
+    emit(
+        [asdict(decision) for decision in decisions],
+        as_json=as_json,
+        human=table(
+            "Decisions",
+            ("#", "when", "what", "environment", "version", "by", "why"),
+            [decision_row(decision) for decision in decisions],
+        ),
+    )
+
+
+@app.command()
+def watch(
+    environment: Environment = "production",
+    params: ParamsFile = PARAMS,
+    profile: ProfileName = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare the running version with the one before by their true labels; roll back when it is surely worse."""
+    from cifarops.config import load_params
+    from cifarops.deployment import watch as watching
+    from cifarops.ledger.store import Ledger
+
+    settings = Settings.from_environment()
+    with Ledger(settings.ledger) as ledger:
+        report = watching.watch(
+            environment,
+            ledger=ledger,
+            registry=_registry(settings),
+            params=load_params(params, profile).monitor,
+            actor=settings.actor,
+        )
+    emit(report.document(), as_json=as_json, human=f"{report.verdict}: {report.message}")
+
+
+def _registry(settings: Settings) -> "Registry":
+    from cifarops.registry.versions import Registry
+
+    return Registry(settings.tracking_uri, settings.bundles)
+
+
+def _show(result: "Rollout", as_json: bool) -> None:
+    if result.warning:
+        notes.print(f"warning: {result.warning}", style="yellow", markup=False)
+    emit(
+        asdict(result),
+        as_json=as_json,
+        human=facts(
+            result.state.name,
+            {
+                "runs version": result.state.version,
+                "previous": result.state.previous_version,
+                "answered by": ", ".join(result.servers) or "no server is running",
+            },
+        ),
+    )

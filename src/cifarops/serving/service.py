@@ -1,0 +1,126 @@
+"""What the routes do: one server's version, ledger and counters behind them."""
+
+import asyncio
+import json
+import os
+import time
+import uuid
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from cifarops.errors import CifaropsError, ConflictError, DataError, UsageError
+from cifarops.ledger.records import EnvironmentName, Prediction
+from cifarops.serving import protocol
+from cifarops.serving.engine import Engine
+from cifarops.serving.metrics import Metrics
+from cifarops.serving.protocol import ProblemError
+from cifarops.serving.recorder import Recorder
+from cifarops.serving.router import Router
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes work with.
+
+    Attributes:
+        pool: Where images are decoded and classified, so that the event loop stays free.
+        keep_images: Whether the images themselves go to the ledger.
+    """
+
+    environment: EnvironmentName
+    router: Router
+    recorder: Recorder
+    metrics: Metrics
+    pool: Executor
+    keep_images: bool
+    code_version: str
+
+    def engine(self) -> Engine:
+        """Return the version that answers now.
+
+        Raises:
+            ProblemError: There is none yet (503).
+        """
+        route = self.router.route
+        if route.engine is None:
+            reason = route.error or f"Nothing was promoted to {self.environment} yet."
+            raise ProblemError(
+                503,
+                "not-ready",
+                f"{reason} Promote a version: cifarops deploy promote VERSION --to {self.environment}",
+                headers={"Retry-After": "1"},
+            )
+        return route.engine
+
+    async def predict(self, engine: Engine, content: bytes) -> bytes:
+        """Answer one image file with the JSON of an `Answer`.
+
+        Raises:
+            ProblemError: The image can't be used (422).
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self.pool, self._predict, engine, content)
+        except DataError as error:
+            raise ProblemError(422, "unusable-image", f"{error.message} {error.fix}") from error
+
+    async def feedback(self, feedback: protocol.Feedback) -> protocol.FeedbackAnswer:
+        """Write the true label of a prediction to the ledger."""
+        classes = self.engine().classes
+        if feedback.label not in classes:
+            raise ProblemError(
+                422, "unknown-label", f"{feedback.label!r} is not a class. The classes: {', '.join(classes)}."
+            )
+        try:
+            future = self.recorder.feedback(feedback.prediction_id, classes.index(feedback.label))
+            status = await asyncio.wrap_future(future)
+        except UsageError as error:
+            raise ProblemError(404, "unknown-prediction", f"{error.message} {error.fix}") from error
+        except ConflictError as error:
+            detail = f"Prediction {feedback.prediction_id} was labelled differently before than {feedback.label!r}."
+            raise ProblemError(409, "contradicting-label", f"{detail} {error.fix}") from error
+        except CifaropsError as error:
+            raise ProblemError(
+                503, "ledger-unavailable", f"{error.message} {error.fix}", headers={"Retry-After": "5"}
+            ) from error
+        return protocol.FeedbackAnswer(
+            prediction_id=feedback.prediction_id, label=feedback.label, status=status
+        )
+
+    def version(self) -> protocol.ServerVersion:
+        """Say what answers, and what should."""
+        route = self.router.route
+        return protocol.ServerVersion(
+            environment=self.environment,
+            model_version=route.engine.version if route.engine else None,
+            digest=route.engine.digest if route.engine else None,
+            generation=route.generation,
+            wanted_generation=route.wanted,
+            error=route.error,
+            code_version=self.code_version,
+            pid=os.getpid(),
+        )
+
+    def _predict(self, engine: Engine, content: bytes) -> bytes:
+        outcome = engine.answer(content)
+        prediction = Prediction(
+            id=uuid.uuid4().hex,
+            at=time.time(),
+            environment=self.environment,
+            version=engine.version,
+            label=outcome.label,
+            probabilities=outcome.probabilities,
+            image=outcome.image if self.keep_images else None,
+        )
+        self.recorder.add(prediction)
+        probabilities = outcome.probabilities.tolist()
+        # Built by hand: validating our own answer would cost a good part of the time of a small model.
+        answer = {
+            "prediction_id": prediction.id,
+            "label": engine.classes[outcome.label],
+            "confidence": probabilities[outcome.label],
+            "probabilities": dict(zip(engine.classes, probabilities, strict=True)),
+            "model_version": engine.version,
+            "environment": self.environment,
+        }
+        return json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
