@@ -4,11 +4,14 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+from cifarops.errors import IntegrityError
 
 _TEMPORARY = ".tmp-"
 
@@ -74,6 +77,27 @@ def publish_directory(staged: Path, target: Path) -> None:
             raise
         return
     _fsync_directory(target.parent)
+
+
+def check_database(path: Path, *, fix: str) -> None:
+    """Refuse a file that is there and is no intact SQLite database.
+
+    Args:
+        path: The file; one that is missing or empty passes, because a database can be made there.
+        fix: What the user is told to do.
+
+    Raises:
+        IntegrityError: It is something else, or damaged.
+    """
+    if not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=10)) as connection:
+            (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise IntegrityError(f"The database {path} can't be read: {error}.", fix=fix) from error
+    if finding != "ok":
+        raise IntegrityError(f"The database {path} is damaged: {finding}", fix=fix)
 
 
 def _temporary_name(stem: str) -> str:

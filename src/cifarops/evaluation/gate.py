@@ -31,6 +31,7 @@ class Verdict(BaseModel):
         incumbent: Digest of the bundle in production, or None.
         snapshot: Id of the snapshot that the suites come from.
         synthetic: Whether the program drew the images, so that every number must say so.
+        test_looks: How often the ledger's test splits were looked at, this time included.
         at: Seconds since the epoch.
     """
 
@@ -45,6 +46,7 @@ class Verdict(BaseModel):
     incumbent: str | None = None
     snapshot: str = ""
     synthetic: bool = False
+    test_looks: int = 0
     at: float = 0.0
 
 
