@@ -1,0 +1,44 @@
+"""`cifarops simulate`."""
+
+from typing import Annotated
+
+import typer
+
+from cifarops.cli.common import JsonFlag, emit, facts, group, progress_bars
+from cifarops.settings import EnvironmentName, Settings
+
+app = group("Play traffic against a running server, with the truth known.")
+
+
+@app.callback()
+def _group() -> None:
+    """Play traffic against a running server, with the truth known."""
+
+
+@app.command()
+def traffic(
+    environment: Annotated[EnvironmentName, typer.Option(help="Whose server is asked.")] = "production",
+    requests: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 500,
+    shift: Annotated[str | None, typer.Option(help="How the images are changed, for example fog.")] = None,
+    severity: Annotated[float, typer.Option(min=0, max=1, help="How strongly.")] = 0.7,
+    labels: Annotated[float, typer.Option(min=0, max=1, help="Share of true labels sent afterwards.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Send images as requests: fresh synthetic ones, or those of `valid` where the snapshot is real."""
+    from cifarops.simulation.play import play
+
+    with progress_bars() as progress:
+        played = play(
+            environment,
+            settings=Settings.from_environment(),
+            requests=requests,
+            shift=shift,
+            severity=severity,
+            coverage=labels,
+            seed=seed,
+            progress=progress,
+        )
+    emit(played, as_json=as_json, human=facts(f"Traffic to {environment}", played))
+    if played["failed"]:
+        raise typer.Exit(1)

@@ -1,0 +1,79 @@
+"""Traffic for whatever an environment runs: the images fit the snapshot that its version was trained on."""
+
+from typing import Any
+
+from cifarops.bundle.store import find_bundle
+from cifarops.data.snapshot import Snapshot, open_snapshot
+from cifarops.errors import UnavailableError, UsageError
+from cifarops.ledger.store import Ledger
+from cifarops.progress import Progress
+from cifarops.serving.client import Client
+from cifarops.settings import EnvironmentName, Settings
+from cifarops.simulation.stream import HeldOutStream, Stream, SyntheticStream
+from cifarops.simulation.traffic import deliver_labels, send
+
+_SEED_OFFSET = 2_000_003  # far from the seeds that snapshots are drawn with
+
+
+def play(
+    environment: EnvironmentName,
+    *,
+    settings: Settings,
+    requests: int,
+    shift: str | None,
+    severity: float,
+    coverage: float,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Send requests to an environment's server, then true labels for a share `coverage` of them.
+
+    Returns:
+        What was sent and how it was answered, JSON-able.
+
+    Raises:
+        UsageError: The environment runs nothing, or there is no such shift.
+        UnavailableError: No server of the environment is running.
+    """
+    with Ledger(settings.ledger) as ledger:
+        digest = ledger.environment(environment).digest
+        urls = ledger.servers(environment)
+    if digest is None:
+        raise UsageError(
+            f"{environment} runs no version.",
+            fix="Promote one: cifarops deploy promote VERSION --to staging.",
+        )
+    client = next((client for client in map(Client, urls) if client.ready()), None)
+    if client is None:
+        raise UnavailableError(
+            f"No server of {environment} answers.",
+            fix=f"Start one: cifarops serve --environment {environment}",
+        )
+    manifest = find_bundle(settings.bundles, digest).manifest
+    stream = _stream(open_snapshot(settings.snapshots, manifest.snapshot), seed)
+    log = send(
+        client, stream.draw(requests, shift=shift, severity=severity), manifest.classes, progress=progress
+    )
+    labels = deliver_labels(client, log, coverage=coverage, seed=seed)
+    return {
+        "environment": environment,
+        "synthetic": manifest.synthetic,
+        "sent": log.sent,
+        "failed": len(log.failures),
+        "versions": sorted({answer.version for answer in log.answered}),
+        "accuracy": log.accuracy(),
+        "p50_ms": log.percentile(50),
+        "p99_ms": log.percentile(99),
+        "labels": labels,
+    }
+
+
+def _stream(snapshot: Snapshot, seed: int) -> Stream:
+    if snapshot.is_synthetic:
+        return SyntheticStream(
+            classes=len(snapshot.classes),
+            size=snapshot.meta.preprocessing.size,
+            ambiguous=0.05,
+            seed=seed + _SEED_OFFSET,
+        )
+    return HeldOutStream(snapshot.images("valid"), snapshot.labels("valid"), seed=seed)
