@@ -16,6 +16,8 @@ from cifarops.errors import UsageError
 SourceKind = Literal["cifar10", "folder", "synthetic"]
 Action = Literal["fail", "drop", "warn"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Width = Annotated[int, Field(ge=1, le=2048)]
+Depth = Annotated[int, Field(ge=1, le=8)]
 
 
 class Section(BaseModel):
@@ -85,20 +87,20 @@ class TrainParams(Section):
         epochs: Passes over the training images (a fraction is allowed).
         batch_size: Images a step.
         widths: Channels of the three stages.
-        learning_rate: Peak learning rate.
-        weight_decay: Decoupled weight decay.
+        depths: Convolutions of the three stages.
+        learning_rate: Size of the first step, relative to a filter's own size; it falls to 0 along a straight line.
         label_smoothing: Share of the target spread over all classes.
         translate: Largest random shift in pixels.
-        flip: Mirror images at random.
+        flip: Mirror each image in every other epoch.
         precision: `auto` measures once and takes bfloat16 where it is faster.
     """
 
     seed: int = Field(ge=0)
     epochs: float = Field(gt=0)
     batch_size: int = Field(gt=0)
-    widths: tuple[int, int, int]
+    widths: tuple[Width, Width, Width]
+    depths: tuple[Depth, Depth, Depth]
     learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
     label_smoothing: float = Field(ge=0, lt=1)
     translate: int = Field(ge=0, le=16)
     flip: bool = True

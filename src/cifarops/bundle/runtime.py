@@ -7,13 +7,55 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from cifarops.bundle.store import Bundle
+from cifarops.data.preprocess import Preprocessing
 from cifarops.errors import IntegrityError
 
 INPUT = "images"
 OUTPUT = "logits"
 
 
-class OnnxModel:
+class OnnxFile:
+    """An ONNX file, ready to answer.
+
+    Args:
+        model: The file's bytes.
+        preprocessing: How images become its input.
+        name: What it is called in messages.
+        threads: Threads that one call may use.
+
+    Raises:
+        IntegrityError: ONNX Runtime can't load it.
+    """
+
+    def __init__(self, model: bytes, preprocessing: Preprocessing, *, name: str, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._preprocessing = preprocessing
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises a type of its own for each cause
+            raise IntegrityError(
+                f"ONNX Runtime can't load {name}: {error}",
+                fix="Use another version, or package the run again.",
+            ) from error
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Answer a batch: uint8 (N, S, S, 3) to uncalibrated logits, float32 (N, C)."""
+        (logits,) = self._session.run([OUTPUT], {INPUT: self._preprocessing.normalize(images)})
+        result: NDArray[np.float32] = logits
+        return result
+
+    def logits_in_batches(
+        self, images: NDArray[np.uint8], *, batch: int = 256
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield the logits of `images` batch by batch, so that a caller can show progress."""
+        for start in range(0, len(images), batch):
+            yield self.logits(np.asarray(images[start : start + batch]))
+
+
+class OnnxModel(OnnxFile):
     """The packaged model, ready to answer.
 
     Args:
@@ -25,37 +67,17 @@ class OnnxModel:
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         self.manifest = bundle.manifest
-        try:
-            self._session = onnxruntime.InferenceSession(
-                bundle.model_path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime raises a type of its own for each cause
-            raise IntegrityError(
-                f"ONNX Runtime can't load bundle {bundle.digest[:12]}: {error}",
-                fix="Use another version, or package the run again.",
-            ) from error
-
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Answer a batch: uint8 (N, S, S, 3) to uncalibrated logits, float32 (N, C)."""
-        (logits,) = self._session.run([OUTPUT], {INPUT: self.manifest.preprocessing.normalize(images)})
-        result: NDArray[np.float32] = logits
-        return result
+        super().__init__(
+            bundle.model_path.read_bytes(),
+            bundle.manifest.preprocessing,
+            name=f"bundle {bundle.digest[:12]}",
+            threads=threads,
+        )
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Answer a batch with calibrated probabilities, float32 (N, C); rows sum to 1."""
         return softmax(self.logits(images) / np.float32(self.manifest.temperature))
-
-    def logits_in_batches(
-        self, images: NDArray[np.uint8], *, batch: int = 256
-    ) -> Iterator[NDArray[np.float32]]:
-        """Yield the logits of `images` batch by batch, so that a caller can show progress."""
-        for start in range(0, len(images), batch):
-            yield self.logits(np.asarray(images[start : start + batch]))
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,47 @@
+"""`cifarops package`: from a run to a bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cifarops.cli.common import JsonFlag, emit, facts, notes, pointed, progress_bars, write_pointer
+from cifarops.settings import Settings
+
+
+def command(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="Run id, a beginning of one, or a pointer file; by default the newest."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a pointer to the bundle as a small JSON file.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Package a run: ONNX file, proof that it answers as the network does, calibration, model card, hashes."""
+    from cifarops.data.snapshot import open_snapshot
+    from cifarops.packaging.export import package
+    from cifarops.training.run import newest_run, open_run
+
+    settings = Settings.from_environment()
+    named = pointed(run, "run")
+    chosen = open_run(settings.runs, named) if named else newest_run(settings.runs)
+    notes.print(f"Run {chosen.id}: profile {chosen.profile}.", highlight=False)
+    with progress_bars() as progress:
+        bundle = package(
+            chosen,
+            open_snapshot(settings.snapshots, chosen.snapshot),
+            bundles=settings.bundles,
+            progress=progress,
+        )
+    document = {
+        "bundle": bundle.digest,
+        "run": chosen.id,
+        "snapshot": chosen.snapshot,
+        "synthetic": bundle.manifest.synthetic,
+        "temperature": bundle.manifest.temperature,
+        **bundle.manifest.metrics,
+    }
+    write_pointer(out, document)
+    emit(document, as_json=as_json, human=facts(f"Bundle {bundle.digest[:12]}, measured on valid", document))

@@ -1,0 +1,119 @@
+"""From a run to a bundle: exported, proved to answer as the network does, calibrated, measured and described."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarops.bundle.code import code_identity
+from cifarops.bundle.manifest import Manifest, Parity
+from cifarops.bundle.runtime import OnnxFile, softmax
+from cifarops.bundle.store import CARD, MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.data.snapshot import Snapshot
+from cifarops.errors import IntegrityError, UsageError
+from cifarops.evaluation.calibration import fit_temperature
+from cifarops.evaluation.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from cifarops.packaging.card import write_card
+from cifarops.packaging.onnx import to_onnx
+from cifarops.progress import Progress, silent
+from cifarops.training.checkpoint import copy_tensors, load_tensors
+from cifarops.training.network import Network
+from cifarops.training.run import WEIGHTS, Run
+from cifarops.training.tensors import Normalizer, logits
+
+TOLERANCE = 1e-3
+_BATCH = 256
+
+
+def package(run: Run, snapshot: Snapshot, *, bundles: Path, progress: Progress = silent) -> Bundle:
+    """Make a run into a bundle. The same run and code give the same bytes.
+
+    Args:
+        run: A finished run.
+        snapshot: The one it was trained on; its `valid` split calibrates and measures.
+        bundles: Directory of bundles.
+        progress: Told about every batch that the packaged model answers.
+
+    Raises:
+        UsageError: The snapshot is not the run's.
+        IntegrityError: The packaged model does not answer as the network does.
+    """
+    if run.snapshot != snapshot.id:
+        raise UsageError(
+            f"Run {run.id} was trained on snapshot {run.snapshot}, not {snapshot.id}.",
+            fix=f"Package it with snapshot {run.snapshot}.",
+        )
+    preprocessing = snapshot.meta.preprocessing
+    network = _network(run, snapshot)
+    model = to_onnx(network, size=preprocessing.size)
+    images, labels = snapshot.images("valid"), np.array(snapshot.labels("valid"))
+    answers = _answers(OnnxFile(model, preprocessing, name=f"the model of run {run.id}"), images, progress)
+    parity = check_parity(answers, logits(network, images, Normalizer(preprocessing)))
+    temperature = fit_temperature(answers, labels)
+    probabilities = softmax(answers / np.float32(temperature))
+    metrics = {
+        "accuracy": accuracy(probabilities, labels),
+        "ece": expected_calibration_error(probabilities, labels),
+        "nll": negative_log_likelihood(probabilities, labels),
+    }
+    code = code_identity()
+    card = write_card(run, snapshot, metrics=metrics, parity=parity, temperature=temperature, code=code)
+    return write_bundle(
+        bundles,
+        {MODEL: model, REFERENCE: _reference(answers, labels), CARD: card.encode()},
+        lambda files: Manifest(
+            classes=snapshot.classes,
+            preprocessing=preprocessing,
+            temperature=temperature,
+            metrics=metrics,
+            parity=parity,
+            snapshot=snapshot.id,
+            synthetic=snapshot.is_synthetic,
+            profile=run.profile,
+            code=code,
+            files=files,
+        ),
+    )
+
+
+def check_parity(packaged: NDArray[np.float32], trained: NDArray[np.float32]) -> Parity:
+    """Compare the logits of the packaged model with the float32 network's, both (N, C).
+
+    Within the tolerance only a tie can be decided differently, so that bounds the predictions too.
+
+    Raises:
+        IntegrityError: A logit is further off than the tolerance.
+    """
+    difference = float(np.abs(packaged - trained).max())
+    equal = float((packaged.argmax(axis=1) == trained.argmax(axis=1)).mean())
+    if not difference <= TOLERANCE:
+        raise IntegrityError(
+            f"The packaged model is not the trained network: a logit differs by {difference:.3g} "
+            f"(allowed: {TOLERANCE:g}), and {1 - equal:.2%} of {len(packaged)} predictions differ.",
+            fix="Use the pinned versions of torch and onnxruntime (constraints.txt), then package again.",
+        )
+    return Parity(
+        images=len(packaged), max_logit_difference=difference, tolerance=TOLERANCE, equal_predictions=equal
+    )
+
+
+def _network(run: Run, snapshot: Snapshot) -> Network:
+    network = Network(run.params.train, classes=len(snapshot.classes), size=snapshot.meta.preprocessing.size)
+    weights, _ = load_tensors(run.path / WEIGHTS)
+    copy_tensors(weights, network.state_dict(), path=run.path / WEIGHTS)
+    return network.eval()
+
+
+def _answers(model: OnnxFile, images: NDArray[np.uint8], progress: Progress) -> NDArray[np.float32]:
+    parts = []
+    for index, part in enumerate(model.logits_in_batches(images, batch=_BATCH)):
+        parts.append(part)
+        progress("packaging", min((index + 1) * _BATCH, len(images)), len(images))
+    return np.concatenate(parts)
+
+
+def _reference(answers: NDArray[np.float32], labels: NDArray[np.int64]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, logits=answers, labels=labels)
+    return buffer.getvalue()

@@ -1,0 +1,134 @@
+"""The steps of a training, without anything around them: data, augmentation, loss, gradient, update."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cifarops.config import TrainParams
+from cifarops.data.snapshot import Snapshot
+from cifarops.errors import CifaropsError, DataError, UsageError
+from cifarops.training.augment import Augmentation, generator
+from cifarops.training.network import WHITENING_IMAGES, Network
+from cifarops.training.optimizer import Optimizer
+from cifarops.training.tensors import Normalizer
+
+_ORDER, _SHIFTS, _WEIGHTS = 1, 2, 3
+
+
+class DivergenceError(CifaropsError):
+    """The loss or a weight is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    images: Tensor  # uint8 (N, S, S, 3)
+    labels: Tensor  # int64 (N,)
+
+
+class Loop:
+    """A training that can be stepped through, stored and continued.
+
+    Everything random depends on the seed and the step's number only.
+
+    Args:
+        snapshot: Trained on its `train` split, which is held in memory.
+        params: How.
+        dtype: Number format of the forward and backward pass; weights are kept in float32.
+
+    Raises:
+        DataError: The split can't be trained on.
+        UsageError: The batch is larger than the split.
+    """
+
+    def __init__(self, snapshot: Snapshot, params: TrainParams, *, dtype: torch.dtype) -> None:
+        self._data = _load(snapshot)
+        self._params = params
+        self._dtype = dtype
+        count = len(self._data.labels)
+        if params.batch_size > count:
+            raise UsageError(
+                f"train.batch_size is {params.batch_size}, but snapshot {snapshot.id} has {count} training images.",
+                fix=f"Set train.batch_size to {count} or less in params.yaml.",
+            )
+        self.steps_per_epoch = count // params.batch_size
+        self.steps = max(1, round(params.epochs * self.steps_per_epoch))
+        self._normalize = Normalizer(snapshot.meta.preprocessing)
+        self._augment = Augmentation(count, translate=params.translate, flip=params.flip, seed=params.seed)
+        self.network = self._fresh_network(snapshot)
+        self._optimizer = Optimizer(self.network, learning_rate=params.learning_rate, dtype=dtype)
+
+    def step(self, number: int) -> float:
+        """Take step `number`, counted from 0, and return the batch's mean loss.
+
+        Raises:
+            DivergenceError: The loss is not finite; the weights are unchanged.
+        """
+        epoch = number // self.steps_per_epoch
+        indices = self._batch(epoch, number % self.steps_per_epoch)
+        shifts = generator(self._params.seed, _SHIFTS, number)
+        images = self._augment(self._data.images[indices], indices, epoch, shifts)
+        with torch.autocast("cpu", self._dtype, enabled=self._dtype != torch.float32):
+            logits = self.network(self._normalize(images, self._dtype))
+        loss = functional.cross_entropy(
+            logits.float(), self._data.labels[indices], label_smoothing=self._params.label_smoothing
+        )
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DivergenceError(
+                f"The loss is {value} at step {number + 1}.", fix="Lower train.learning_rate."
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step(1 - number / self.steps)
+        return value
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors that a checkpoint must hold; they are not copied.
+
+        Raises:
+            DivergenceError: One is not finite.
+        """
+        network = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        state = {**network, **{f"optimizer.{name}": value for name, value in self._optimizer.state().items()}}
+        broken = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+        if broken:
+            raise DivergenceError(f"{broken[0]} holds NaN or infinity.", fix="Lower train.learning_rate.")
+        return state
+
+    def _fresh_network(self, snapshot: Snapshot) -> Network:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator(self._params.seed, _WEIGHTS).initial_seed())
+            network = Network(
+                self._params, classes=len(snapshot.classes), size=snapshot.meta.preprocessing.size
+            )
+        network.whiten(self._normalize(self._data.images[:WHITENING_IMAGES]))
+        return network
+
+    def _batch(self, epoch: int, place: int) -> Tensor:
+        """Return the training images of one step, int64 (batch,); every epoch has its own order."""
+        order = torch.randperm(len(self._data.labels), generator=generator(self._params.seed, _ORDER, epoch))
+        return order[place * self._params.batch_size :][: self._params.batch_size]
+
+
+def _load(snapshot: Snapshot) -> _Data:
+    labels = torch.from_numpy(snapshot.labels("train").copy())
+    classes = len(snapshot.classes)
+    if not len(labels):
+        raise DataError(
+            f"Snapshot {snapshot.id} has no training images.", fix="Ingest a source that has some."
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise DataError(
+            f"Labels of snapshot {snapshot.id} run from {low} to {high}, but it names {classes} classes.",
+            fix="Make the snapshot again: cifarops data ingest.",
+        )
+    if low == high:
+        raise DataError(
+            f"All {len(labels)} training images of snapshot {snapshot.id} are of one class, "
+            f"{snapshot.classes[low]!r}; there is nothing to tell apart.",
+            fix="Ingest images of at least two classes.",
+        )
+    return _Data(torch.from_numpy(snapshot.images("train").copy()), labels)

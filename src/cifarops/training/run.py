@@ -1,0 +1,138 @@
+"""What a training leaves on disk: `plan.json` when it starts, `run.json` when it has ended. Free of torch.
+
+runs/ID/plan.json                what is trained, on what, with which parameters and code
+runs/ID/checkpoint.safetensors   where it stands; gone once it has ended
+runs/ID/model.safetensors        the trained weights, float32
+runs/ID/curve.json               the learning curve
+runs/ID/run.json                 the result
+"""
+
+import json
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cifarops.bundle.manifest import CodeIdentity
+from cifarops.config import Params
+from cifarops.errors import IntegrityError, UsageError
+from cifarops.files import write_atomic
+
+PLAN, RECORD, CURVE = "plan.json", "run.json", "curve.json"
+WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
+
+Precision = Literal["float32", "bfloat16"]
+
+
+_Kind = TypeVar("_Kind", bound="Plan")
+
+
+class Plan(BaseModel):
+    """What is to be trained; with the snapshot it is everything needed to train it again.
+
+    Attributes:
+        id: The MLflow run id.
+        path: The run's directory (not stored: it is where the file lies).
+        snapshot: Id of the snapshot.
+        precision: Number format of the forward and backward pass, as chosen on this machine.
+        threads: Threads that computed; another count rounds differently.
+        warm_start: Id of the run whose weights it starts from, or None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    path: Path = Field(exclude=True)
+    snapshot: str
+    params: Params
+    precision: Precision
+    threads: int
+    warm_start: str | None
+    code: CodeIdentity
+
+    @property
+    def profile(self) -> str:
+        """The parameter profile."""
+        return self.params.profile
+
+    def save(self) -> None:
+        """Write `plan.json`."""
+        write_atomic(self.path / PLAN, self.model_dump_json(indent=2).encode())
+
+
+class Run(Plan):
+    """A training that has ended.
+
+    Attributes:
+        valid_accuracy: Share of `valid` that the float32 network gets right, in [0, 1].
+        seconds: Training time, without evaluation.
+        epochs: Passes over the training images.
+        images_per_second: Training speed over all steps.
+    """
+
+    valid_accuracy: float
+    seconds: float
+    epochs: float
+    images_per_second: float
+
+    def save(self) -> None:
+        """Write `run.json`."""
+        write_atomic(self.path / RECORD, self.model_dump_json(indent=2).encode())
+
+
+def open_run(runs: Path, run_id: str) -> Run:
+    """Open the finished run under `runs` whose id is, or uniquely begins with, `run_id`.
+
+    Raises:
+        UsageError: There is none, or several, or it has not ended.
+        IntegrityError: Its record is damaged.
+    """
+    path = _find(runs, run_id)
+    if not (path / RECORD).is_file():
+        raise UsageError(
+            f"Run {path.name} has not ended.", fix=f"Train it to the end: cifarops train --resume {path.name}"
+        )
+    return _read(Run, path / RECORD)
+
+
+def open_plan(runs: Path, run_id: str) -> Plan:
+    """Open the plan of a run under `runs`, ended or not, by id or a unique beginning of one.
+
+    Raises:
+        UsageError: There is none, or several.
+        IntegrityError: The plan is damaged.
+    """
+    return _read(Plan, _find(runs, run_id) / PLAN)
+
+
+def newest_run(runs: Path) -> Run:
+    """Open the run under `runs` that ended last.
+
+    Raises:
+        UsageError: None has ended.
+    """
+    records = sorted(runs.glob(f"*/{RECORD}"), key=lambda path: path.stat().st_mtime)
+    if not records:
+        raise UsageError(f"There is no finished run under {runs}.", fix="Train one: cifarops train.")
+    return _read(Run, records[-1])
+
+
+def _find(runs: Path, run_id: str) -> Path:
+    matches = sorted(runs.glob(f"{run_id}*/{PLAN}")) if run_id.isalnum() else []
+    if len(matches) != 1:
+        raise UsageError(
+            f"{len(matches) or 'No'} runs under {runs} begin with {run_id!r}.",
+            fix=f"Name one of the directories under {runs}, or train a new one: cifarops train.",
+        )
+    return matches[0].parent
+
+
+def _read(kind: type[_Kind], path: Path) -> _Kind:
+    try:
+        document = json.loads(path.read_bytes())
+        return kind.model_validate({**document, "path": path.parent})
+    except (OSError, ValueError, TypeError, ValidationError) as error:
+        raise IntegrityError(
+            f"Run {path.parent.name} is damaged: {path.name} can't be read ({error}).",
+            fix=f"Delete {path.parent} and train again.",
+        ) from error
