@@ -216,7 +216,7 @@ def _draw(
         "body": body,
         "trim": trim,
         "dark": np.full_like(body, _DARK),
-        "light": _LIGHT * pick(0.8, 1.05)[:, 0, 0].repeat(3).reshape(-1, 3).T,
+        "light": np.broadcast_to(_LIGHT * pick(0.8, 1.05)[:, 0, 0], body.shape),
     }
     pixels = scale * (size / 2)
     for distance, name in shape(u, v, pick):
