@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -59,17 +60,24 @@ def colour_image(colour: str, *, seed: int = 0, kind: str = "PNG", size: int = S
     return file.getvalue()
 
 
-def _write(root: Path, model: bytes) -> Bundle:
+def bundle_of(
+    root: Path,
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    temperature: float = 1.0,
+    model: bytes = b"this is not a model",
+) -> Bundle:
+    """Write a bundle whose reference holds these answers on `valid`."""
     reference = io.BytesIO()
-    labels = np.arange(90) % 3
-    np.savez(reference, logits=np.eye(3, dtype=np.float32)[labels] * 4, labels=labels)
+    np.savez(reference, logits=logits, labels=labels)
 
     def describe(files: dict[str, FileEntry]) -> Manifest:
         return Manifest(
             classes=COLOURS,
             preprocessing=Preprocessing(size=SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
-            temperature=1.0,
-            metrics={"accuracy": 1.0},
+            temperature=temperature,
+            metrics={"accuracy": float((logits.argmax(axis=1) == labels).mean())},
             parity=_PARITY,
             snapshot="0" * 16,
             synthetic=True,
@@ -79,3 +87,8 @@ def _write(root: Path, model: bytes) -> Bundle:
         )
 
     return write_bundle(root, {MODEL: model, REFERENCE: reference.getvalue()}, describe)
+
+
+def _write(root: Path, model: bytes) -> Bundle:
+    labels = np.arange(90) % 3
+    return bundle_of(root, np.eye(3, dtype=np.float32)[labels] * 4, labels, model=model)

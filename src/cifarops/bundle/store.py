@@ -84,6 +84,21 @@ def find_bundle(root: Path, digest: str) -> Bundle:
     return open_bundle(matches[0])
 
 
+def choose_bundle(root: Path, digest: str | None) -> Bundle:
+    """Open the bundle that `find_bundle` finds, or the one under `root` that was written last.
+
+    Raises:
+        UsageError: There is none, or several.
+        IntegrityError: It is damaged.
+    """
+    if digest is not None:
+        return find_bundle(root, digest)
+    manifests = sorted(root.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime_ns)
+    if not manifests:
+        raise UsageError(f"There is no bundle under {root}.", fix="Make one with: cifarops package.")
+    return open_bundle(manifests[-1].parent)
+
+
 def open_bundle(path: Path) -> Bundle:
     """Open a bundle and verify every file against the manifest, and the manifest against the directory's name.
 

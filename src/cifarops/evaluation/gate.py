@@ -49,6 +49,19 @@ class Verdict(BaseModel):
     test_looks: int = 0
     at: float = 0.0
 
+    def advice(self) -> str:
+        """Return the answer and what to do next, in a sentence or two."""
+        if self.answer == "promote":
+            return "Promote. Next: cifarops registry register."
+        if self.answer == "reject":
+            return "Reject: train another candidate. The reasons stand above; nothing was changed."
+        if not self.needs:
+            return "Inconclusive: the two models answer equally well, so there is no reason to change."
+        needs = " and ".join(
+            f"about {images:,} more images in {suite}" for suite, images in self.needs.items()
+        )
+        return f"Inconclusive: {needs} would settle it. Gather them, or train a candidate that differs more."
+
 
 def judge(suites: Sequence[Suite], params: GateParams) -> Verdict:
     """Judge a candidate on its answers; the same answers always get the same verdict.

@@ -43,6 +43,11 @@ class EvaluationReport(BaseModel):
     synthetic: bool
     measured: Measured
 
+    def metrics(self) -> dict[str, float]:
+        """Return the few numbers that are compared from run to run."""
+        measured = self.measured
+        return {"accuracy": measured.accuracy.value, "ece": measured.ece.value, "nll": measured.nll.value}
+
 
 def evaluate_split(
     bundle: Bundle, snapshot: Snapshot, split: Split = "valid", progress: Progress = silent

@@ -10,7 +10,16 @@ from cifarops.settings import ENVIRONMENTS as ENVIRONMENTS
 from cifarops.settings import EnvironmentName as EnvironmentName
 
 DecisionKind = Literal[
-    "gate", "register", "promote", "rollback", "test_look", "drift_alarm", "accuracy_alarm", "retrain"
+    "gate",
+    "register",
+    "promote",
+    "rollback",
+    "test_look",
+    "drift_alarm",
+    "drift_cleared",
+    "accuracy_alarm",
+    "accuracy_cleared",
+    "retrain",
 ]
 
 

@@ -10,13 +10,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cifarops.errors import ConflictError, IntegrityError, UsageError
-from cifarops.ledger.records import Decision, EnvironmentName, EnvironmentState, Prediction, Window
+from cifarops.ledger.records import (
+    Decision,
+    DecisionKind,
+    EnvironmentName,
+    EnvironmentState,
+    Prediction,
+    Window,
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS predictions (
@@ -34,6 +41,7 @@ CREATE TABLE IF NOT EXISTS decisions (
   seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, environment TEXT, version INTEGER,
   actor TEXT NOT NULL, reason TEXT NOT NULL, evidence TEXT NOT NULL);
 """
+_SELECT_DECISIONS = "SELECT kind, environment, version, actor, reason, evidence, at, seq FROM decisions"
 _IMAGE_CHANNELS = 3
 
 
@@ -189,14 +197,23 @@ class Ledger:
         """Return the newest decisions, oldest first, of one environment or of all."""
         with self._explained():
             rows = self._connection.execute(
-                "SELECT kind, environment, version, actor, reason, evidence, at, seq FROM decisions"
-                " WHERE ? IS NULL OR environment = ? ORDER BY seq DESC LIMIT ?",
+                f"{_SELECT_DECISIONS} WHERE ? IS NULL OR environment = ? ORDER BY seq DESC LIMIT ?",
                 (environment, environment, last),
             ).fetchall()[::-1]
-        return [
-            Decision(kind, name, version, actor, reason, json.loads(evidence), at, seq)
-            for kind, name, version, actor, reason, evidence, at, seq in rows
-        ]
+        return [_decision(row) for row in rows]
+
+    def latest_decision(
+        self, kinds: Sequence[DecisionKind], *, environment: EnvironmentName, version: int
+    ) -> Decision | None:
+        """Return the newest decision of some kinds about a version in an environment, or None."""
+        places = ", ".join("?" * len(kinds))
+        with self._explained():
+            row = self._connection.execute(
+                f"{_SELECT_DECISIONS} WHERE kind IN ({places}) AND environment = ? AND version = ?"
+                " ORDER BY seq DESC LIMIT 1",
+                (*kinds, environment, version),
+            ).fetchone()
+        return _decision(row) if row else None
 
     def count_decisions(
         self, kind: str, *, environment: EnvironmentName | None = None, version: int | None = None
@@ -298,6 +315,11 @@ class Ledger:
                 fix="Check that the disk is not full and the file not damaged or read-only;"
                 " move it away to begin a new one.",
             ) from error
+
+
+def _decision(row: tuple[Any, ...]) -> Decision:
+    kind, environment, version, actor, reason, evidence, at, seq = row
+    return Decision(kind, environment, version, actor, reason, json.loads(evidence), at, seq)
 
 
 def _insert_decision(connection: sqlite3.Connection, decision: Decision) -> Decision:

@@ -6,10 +6,12 @@ What an environment runs is decided in the ledger, by compare-and-swap; the alia
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cifarops.bundle.store import Bundle, find_bundle
 from cifarops.errors import IntegrityError, UsageError
@@ -41,6 +43,11 @@ class Version:
     verdict: str
     aliases: tuple[str, ...]
     created: float
+
+    def row(self) -> tuple[Any, ...]:
+        """Return what a table for people shows: number, bundle, verdict, aliases, time, run."""
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created))
+        return self.number, self.digest[:12], self.verdict, ", ".join(self.aliases), when, self.run_id
 
 
 class Registry:

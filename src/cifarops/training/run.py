@@ -5,6 +5,7 @@ runs/ID/checkpoint.safetensors   where it stands; gone once it has ended
 runs/ID/model.safetensors        the trained weights, float32
 runs/ID/curve.json               the learning curve
 runs/ID/run.json                 the result
+runs/ID/bundle.txt               digest of the bundle that it was packaged as, last
 """
 
 import json
@@ -19,6 +20,7 @@ from cifarops.errors import IntegrityError, UsageError
 from cifarops.files import write_atomic
 
 PLAN, RECORD, CURVE = "plan.json", "run.json", "curve.json"
+BUNDLE = "bundle.txt"
 WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
 
 Precision = Literal["float32", "bfloat16"]
@@ -115,6 +117,13 @@ def newest_run(runs: Path) -> Run:
     if not records:
         raise UsageError(f"There is no finished run under {runs}.", fix="Train one: cifarops train.")
     return _read(Run, records[-1])
+
+
+def run_of(runs: Path, digest: str) -> Run | None:
+    """Return the run that was packaged as a bundle, the newest if several gave the same one, or None."""
+    records = [path for path in runs.glob(f"*/{BUNDLE}") if path.read_text() == digest]
+    newest = max(records, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return open_run(runs, newest.parent.name) if newest else None
 
 
 def _find(runs: Path, run_id: str) -> Path:
