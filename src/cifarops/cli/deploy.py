@@ -10,7 +10,6 @@ from cifarops.settings import EnvironmentName, Settings
 
 if TYPE_CHECKING:
     from cifarops.deployment.rollout import Rollout
-    from cifarops.registry.versions import Registry
 
 app = group("See and change which version each environment runs.")
 
@@ -48,6 +47,7 @@ def promote(
     """Let an environment run a version, and wait until every server answers with it."""
     from cifarops.deployment import rollout
     from cifarops.ledger.store import Ledger
+    from cifarops.registry.versions import Registry
 
     settings = Settings.from_environment()
     with Ledger(settings.ledger) as ledger:
@@ -55,7 +55,7 @@ def promote(
             to,
             version,
             ledger=ledger,
-            registry=_registry(settings),
+            registry=Registry(settings.tracking_uri, settings.bundles),
             actor=settings.actor,
             reason=reason,
             expected=expected,
@@ -69,6 +69,7 @@ def rollback(
 ) -> None:
     """Let an environment run its previous version again."""
     from cifarops.deployment import rollout
+    from cifarops.deployment.aliases import UnopenedRegistry
     from cifarops.ledger.store import Ledger
 
     settings = Settings.from_environment()
@@ -76,7 +77,7 @@ def rollback(
         result = rollout.rollback(
             environment,
             ledger=ledger,
-            registry=_registry(settings),
+            registry=UnopenedRegistry(settings.tracking_uri, settings.bundles),
             actor=settings.actor,
             reason=reason,
         )
@@ -116,6 +117,7 @@ def watch(
     """Compare the running version with the one before by their true labels; roll back when it is surely worse."""
     from cifarops.config import load_params
     from cifarops.deployment import watch as watching
+    from cifarops.deployment.aliases import UnopenedRegistry
     from cifarops.ledger.store import Ledger
 
     settings = Settings.from_environment()
@@ -123,22 +125,16 @@ def watch(
         report = watching.watch(
             environment,
             ledger=ledger,
-            registry=_registry(settings),
+            registry=UnopenedRegistry(settings.tracking_uri, settings.bundles),
             params=load_params(params, profile).monitor,
             actor=settings.actor,
         )
+    _warn(report.warning)
     emit(report.document(), as_json=as_json, human=f"{report.verdict}: {report.message}")
 
 
-def _registry(settings: Settings) -> "Registry":
-    from cifarops.registry.versions import Registry
-
-    return Registry(settings.tracking_uri, settings.bundles)
-
-
 def _show(result: "Rollout", as_json: bool) -> None:
-    if result.warning:
-        notes.print(f"warning: {result.warning}", style="yellow", markup=False)
+    _warn(result.warning)
     emit(
         asdict(result),
         as_json=as_json,
@@ -151,3 +147,8 @@ def _show(result: "Rollout", as_json: bool) -> None:
             },
         ),
     )
+
+
+def _warn(warning: str | None) -> None:
+    if warning:
+        notes.print(f"warning: {warning}", style="yellow", markup=False)

@@ -4,14 +4,17 @@ The ledger holds the truth and servers follow it; the registry's aliases are bro
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cifarops.deployment.aliases import Aliases, sync
 from cifarops.deployment.preflight import preflight
 from cifarops.deployment.settle import settle
 from cifarops.errors import CifaropsError, ConflictError, UnavailableError, UsageError
 from cifarops.ledger.records import Decision, EnvironmentName, EnvironmentState
 from cifarops.ledger.store import Ledger
-from cifarops.registry.versions import Registry, Version
+
+if TYPE_CHECKING:  # MLflow takes seconds to import, and a rollback can do without
+    from cifarops.registry.versions import Registry, Version
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -36,7 +39,7 @@ def promote(
     version: int,
     *,
     ledger: Ledger,
-    registry: Registry,
+    registry: "Registry",
     actor: str,
     reason: str,
     expected: int | None = None,
@@ -83,20 +86,29 @@ def promote(
     settled = settle(state, ledger, timeout_s=timeout_s)
     if settled.problem:
         raise _taken_back(seen, state, settled.problem, ledger, actor, timeout_s)
-    return Rollout(state, settled.servers, _sync(registry, ledger))
+    return Rollout(state, settled.servers, sync(registry, ledger))
 
 
 def rollback(
     environment: EnvironmentName,
     *,
     ledger: Ledger,
-    registry: Registry,
+    registry: Aliases,
     actor: str,
     reason: str,
     evidence: dict[str, Any] | None = None,
     timeout_s: float = _TIMEOUT_SECONDS,
 ) -> Rollout:
     """Let an environment run its previous version again. Needs the ledger only, whatever state the registry is in.
+
+    Args:
+        environment: Which environment.
+        ledger: Where the environments are.
+        registry: Its aliases follow where possible.
+        actor: Who is recorded.
+        reason: Why, for the history.
+        evidence: What led to it, for the history.
+        timeout_s: Seconds that the servers have.
 
     Raises:
         UsageError: There is no previous version.
@@ -126,7 +138,7 @@ def rollback(
             f"{environment} is set back to version {state.version}, but not every server follows: {settled.problem}",
             fix="Restart that server, or promote another version: cifarops registry list.",
         )
-    return Rollout(state, settled.servers, _sync(registry, ledger))
+    return Rollout(state, settled.servers, sync(registry, ledger))
 
 
 def _check_expected(seen: EnvironmentState, expected: int | None) -> None:
@@ -137,7 +149,7 @@ def _check_expected(seen: EnvironmentState, expected: int | None) -> None:
         )
 
 
-def _check_allowed(found: Version, environment: EnvironmentName, ledger: Ledger) -> None:
+def _check_allowed(found: "Version", environment: EnvironmentName, ledger: Ledger) -> None:
     if found.verdict != "promote":
         raise UsageError(
             f"The gate's verdict on version {found.number} is {found.verdict or 'missing'}, not promote.",
@@ -173,11 +185,3 @@ def _taken_back(
         f"Version {state.version} was not taken up: {problem} {state.name} runs {again}.",
         fix="See the server's log, and cifarops deploy status.",
     )
-
-
-def _sync(registry: Registry, ledger: Ledger) -> str | None:
-    try:
-        registry.sync_aliases(ledger)
-    except CifaropsError as error:
-        return f"The registry's aliases are out of date: {error.message} {error.fix}"
-    return None

@@ -1,14 +1,14 @@
 """The watch over a fresh version: does production itself say that it is worse than the one before?"""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from cifarops.config import MonitorParams
+from cifarops.deployment.aliases import Aliases
 from cifarops.deployment.rollout import rollback
 from cifarops.evaluation.metrics import Interval, wilson
 from cifarops.ledger.records import EnvironmentName
 from cifarops.ledger.store import Ledger
-from cifarops.registry.versions import Registry
 
 Advice = Literal["keep", "roll back", "undecided"]
 
@@ -37,6 +37,7 @@ class WatchReport:
         current: The version that runs (before a rollback), or None where nothing does.
         previous: The one before, or None where there is none.
         difference: Accuracy of `current` minus that of `previous`, or None where either lacks labels.
+        warning: Why the registry's aliases did not follow a rollback; None when all is well.
     """
 
     environment: EnvironmentName
@@ -45,6 +46,7 @@ class WatchReport:
     current: Record | None = None
     previous: Record | None = None
     difference: Interval | None = None
+    warning: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
@@ -53,7 +55,7 @@ class WatchReport:
 
 
 def watch(
-    environment: EnvironmentName, *, ledger: Ledger, registry: Registry, params: MonitorParams, actor: str
+    environment: EnvironmentName, *, ledger: Ledger, registry: Aliases, params: MonitorParams, actor: str
 ) -> WatchReport:
     """Compare the running version with the one before by their labelled predictions; roll back when surely worse.
 
@@ -81,7 +83,7 @@ def watch(
     previous = _record(ledger, environment, state.previous_version, params.window)
     report = judge(environment, current, previous, params)
     if report.verdict == "roll back":
-        rollback(
+        result = rollback(
             environment,
             ledger=ledger,
             registry=registry,
@@ -89,6 +91,7 @@ def watch(
             reason=report.message,
             evidence=report.document(),
         )
+        return replace(report, warning=result.warning)
     return report
 
 
