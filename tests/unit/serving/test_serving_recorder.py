@@ -1,0 +1,94 @@
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cifarops.errors import ConflictError, IntegrityError, UnavailableError, UsageError
+from cifarops.ledger.records import Prediction
+from cifarops.ledger.store import Ledger
+from cifarops.serving.metrics import Metrics
+from cifarops.serving.recorder import Recorder
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics("production", "0")
+
+
+def prediction(key: str) -> Prediction:
+    return Prediction(key, time.time(), "production", 1, 0, np.array([0.75, 0.25], np.float32))
+
+
+def lost(metrics: Metrics) -> float:
+    lines = metrics.exposition().decode().splitlines()
+    return next(
+        float(line.split()[1]) for line in lines if line.startswith("cifarops_lost_predictions_total")
+    )
+
+
+def test_leaving_writes_everything_in_order(tmp_path: Path, metrics: Metrics) -> None:
+    path = tmp_path / "ledger.db"
+    ids = [f"p{k}" for k in range(1500)]
+    with Recorder(path, metrics=metrics) as recorder:
+        for key in ids:
+            recorder.add(prediction(key))
+    with Ledger(path) as ledger:
+        assert list(ledger.window("production", last=2000).ids) == ids
+    assert lost(metrics) == 0
+
+
+def test_feedback_finds_a_prediction_that_is_not_written_yet(tmp_path: Path, metrics: Metrics) -> None:
+    with Recorder(tmp_path / "ledger.db", metrics=metrics) as recorder:
+        recorder.add(prediction("a"))
+        assert recorder.feedback("a", 1).result(10) == "recorded"
+        assert recorder.feedback("a", 1).result(10) == "known"
+        with pytest.raises(ConflictError):
+            recorder.feedback("a", 0).result(10)
+        with pytest.raises(UsageError, match="no prediction 'b'"):
+            recorder.feedback("b", 0).result(10)
+        recorder.add(prediction("b"))
+        assert recorder.feedback("b", 0).result(10) == "recorded"
+
+
+def test_what_was_said_before_the_end_is_answered(tmp_path: Path, metrics: Metrics) -> None:
+    with Recorder(tmp_path / "ledger.db", metrics=metrics) as recorder:
+        recorder.add(prediction("a"))
+        waiting = recorder.feedback("a", 1)
+    assert waiting.result(0) == "recorded"
+
+
+def test_an_unusable_ledger_costs_the_predictions_and_is_counted(tmp_path: Path, metrics: Metrics) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"no ledger at all" * 1000)
+    with Recorder(path, metrics=metrics) as recorder:
+        for key in range(7):
+            recorder.add(prediction(str(key)))
+        with pytest.raises(IntegrityError):
+            recorder.feedback("0", 1).result(10)
+        path.unlink()
+        recorder.add(prediction("after"))
+    with Ledger(path) as ledger:
+        assert ledger.window("production", last=10).ids == ("after",)
+    assert lost(metrics) == 7
+
+
+def test_a_full_queue_costs_what_comes_next(tmp_path: Path, metrics: Metrics) -> None:
+    path = tmp_path / "ledger.db"
+    Ledger(path).close()
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    with Recorder(path, metrics=metrics, capacity=10) as recorder:
+        recorder.add(prediction("first"))
+        recorder.feedback("first", 0)
+        for key in range(100):
+            recorder.add(prediction(str(key)))
+        with pytest.raises(UnavailableError, match="too slow"):
+            recorder.feedback("first", 0)
+        lock.execute("ROLLBACK")
+    lock.close()
+    with Ledger(path) as ledger:
+        written = len(ledger.window("production", last=200))
+    assert 9 <= written <= 13  # the queue, and what was taken out of it before the lock bit
+    assert lost(metrics) == 101 - written

@@ -1,0 +1,104 @@
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cifarops.serving import router as router_module
+from cifarops.serving.metrics import Metrics
+from cifarops.serving.router import Route, Router
+from tests.support.bundles import colour_bundle, unloadable_bundle
+from tests.support.serving import set_version
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics("production", "0")
+
+
+@pytest.fixture
+def router(tmp_path: Path, metrics: Metrics) -> Iterator[Router]:
+    with Router(
+        "production", ledger=tmp_path / "ledger.db", bundles=tmp_path / "bundles", metrics=metrics
+    ) as opened:
+        yield opened
+
+
+def version_of(route: Route) -> int | None:
+    return route.engine.version if route.engine else None
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_it_is_ready_at_once_with_what_was_promoted_before(tmp_path: Path, metrics: Metrics) -> None:
+    ledger, bundles = tmp_path / "ledger.db", tmp_path / "bundles"
+    set_version(ledger, 3, colour_bundle(bundles))
+    with Router("production", ledger=ledger, bundles=bundles, metrics=metrics) as router:
+        assert version_of(router.route) == 3
+        assert (router.route.generation, router.route.wanted, router.route.error) == (1, 1, None)
+
+
+def test_it_follows_its_own_environment_only(router: Router, tmp_path: Path) -> None:
+    assert router.route == Route()
+    set_version(tmp_path / "ledger.db", 1, colour_bundle(tmp_path / "bundles"), "staging")
+    set_version(tmp_path / "ledger.db", 2, colour_bundle(tmp_path / "bundles"))
+    eventually(lambda: version_of(router.route) == 2)
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one(router: Router, tmp_path: Path) -> None:
+    ledger, bundles = tmp_path / "ledger.db", tmp_path / "bundles"
+    set_version(ledger, 1, colour_bundle(bundles))
+    eventually(lambda: version_of(router.route) == 1)
+    set_version(ledger, 2, unloadable_bundle(bundles))
+    eventually(lambda: router.route.wanted == 2)
+    assert version_of(router.route) == 1
+    assert router.route.generation == 1
+    assert router.route.error is not None
+    assert "can't load" in router.route.error
+    set_version(ledger, 3, colour_bundle(bundles, rotation=1))
+    eventually(lambda: version_of(router.route) == 3)
+    assert router.route.error is None
+
+
+def test_a_repaired_bundle_is_tried_again(
+    router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router_module, "_RETRY_SECONDS", 0.1)
+    bundle = colour_bundle(tmp_path / "bundles")
+    whole = bundle.model_path.read_bytes()
+    bundle.model_path.write_bytes(b"")
+    set_version(tmp_path / "ledger.db", 1, bundle)
+    eventually(lambda: router.route.error is not None)
+    assert router.route.engine is None
+    bundle.model_path.write_bytes(whole)
+    eventually(lambda: version_of(router.route) == 1)
+
+
+def test_an_unreadable_ledger_is_reported_until_it_is_repaired(tmp_path: Path, metrics: Metrics) -> None:
+    ledger, bundles = tmp_path / "ledger.db", tmp_path / "bundles"
+    set_version(ledger, 1, colour_bundle(bundles))
+    whole = ledger.read_bytes()
+    ledger.write_bytes(b"no ledger at all" * 1000)
+    with Router("production", ledger=ledger, bundles=bundles, metrics=metrics) as router:
+        assert router.route.error is not None
+        assert "ledger" in router.route.error
+        ledger.write_bytes(whole)
+        eventually(lambda: version_of(router.route) == 1)
+        assert router.route.error is None
+
+
+def test_swaps_and_failures_are_counted(router: Router, metrics: Metrics, tmp_path: Path) -> None:
+    ledger, bundles = tmp_path / "ledger.db", tmp_path / "bundles"
+    set_version(ledger, 8, colour_bundle(bundles))
+    eventually(lambda: version_of(router.route) == 8)
+    set_version(ledger, 9, unloadable_bundle(bundles))
+    eventually(lambda: router.route.error is not None)
+    text = metrics.exposition().decode()
+    assert "cifarops_swaps_total 1.0" in text
+    assert "cifarops_load_failures_total 1.0" in text
+    assert "cifarops_model_version 8.0" in text

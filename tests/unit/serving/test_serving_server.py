@@ -1,0 +1,45 @@
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cifarops.errors import UnavailableError, UsageError
+from cifarops.serving.server import serve
+
+
+def start(host: str, port: int, folder: Path) -> None:
+    serve(
+        "production",
+        host=host,
+        port=port,
+        ledger=folder / "ledger.db",
+        bundles=folder / "bundles",
+        keep_images=False,
+    )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "example.org", ""])
+def test_only_loopback_addresses_are_served(host: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="without a password"):
+        start(host, 0, tmp_path)
+
+
+def test_a_taken_port_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(UnavailableError, match=f"Port {port} on 127.0.0.1 is taken") as caught:
+            start("127.0.0.1", port, tmp_path)
+    assert "--port 0" in caught.value.fix
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serving_imports_nothing_heavy() -> None:
+    heavy = ("torch", "mlflow", "dvc", "scipy", "sqlalchemy", "matplotlib", "onnx", "pandas")
+    check = (
+        "import sys, cifarops.cli.main, cifarops.serving.server, cifarops.serving.client;"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
