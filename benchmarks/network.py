@@ -1,0 +1,71 @@
+"""A convolutional network of the size of a good small CIFAR-10 model, with random weights, as a bundle."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity
+from cifarops.bundle.runtime import INPUT, OUTPUT
+from cifarops.bundle.store import MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.data.preprocess import Preprocessing
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_WIDTHS = (64, 128, 256)
+_SIZE = 32
+
+
+def network_bundle(root: Path) -> Bundle:
+    """Write the bundle: three stages of convolution, ReLU and pooling (64, 128, 256 channels), then a linear layer."""
+    random = np.random.default_rng(0)
+    nodes: list[NodeProto] = []
+    weights = []
+    below, channels = INPUT, 3
+    for stage, width in enumerate(_WIDTHS):
+        kernel = random.normal(0, (2 / (9 * channels)) ** 0.5, (width, channels, 3, 3)).astype(np.float32)
+        weights.append(numpy_helper.from_array(kernel, f"kernel{stage}"))
+        nodes += [
+            helper.make_node("Conv", [below, f"kernel{stage}"], [f"conv{stage}"], pads=[1] * 4),
+            helper.make_node("Relu", [f"conv{stage}"], [f"relu{stage}"]),
+            helper.make_node(
+                "MaxPool", [f"relu{stage}"], [f"pool{stage}"], kernel_shape=[2, 2], strides=[2, 2]
+            ),
+        ]
+        below, channels = f"pool{stage}", width
+    head = random.normal(0, channels**-0.5, (channels, len(CLASSES))).astype(np.float32)
+    weights.append(numpy_helper.from_array(head, "head"))
+    nodes += [
+        helper.make_node("GlobalMaxPool", [below], ["top"]),
+        helper.make_node("Flatten", ["top"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "head"], [OUTPUT]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 3, _SIZE, _SIZE])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", len(CLASSES)])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.checker.check_model(model)
+
+    def describe(files: dict[str, FileEntry]) -> Manifest:
+        return Manifest(
+            classes=CLASSES,
+            preprocessing=Preprocessing(size=_SIZE, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26)),
+            temperature=1.0,
+            metrics={},
+            parity=Parity(images=0, max_logit_difference=0.0, tolerance=1e-3, equal_predictions=1.0),
+            snapshot="random-weights",
+            synthetic=True,
+            profile="benchmark",
+            code=CodeIdentity(version="0", commit=None, dirty=False),
+            files=files,
+        )
+
+    reference = io.BytesIO()
+    labels = np.arange(100) % len(CLASSES)
+    np.savez(reference, logits=np.eye(len(CLASSES), dtype=np.float32)[labels], labels=labels)
+    return write_bundle(root, {MODEL: model.SerializeToString(), REFERENCE: reference.getvalue()}, describe)
