@@ -1,7 +1,9 @@
 """Bundles on disk: written in one step under their digest, verified whenever they are opened."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -47,7 +49,7 @@ class Bundle:
 def write_bundle(
     root: Path, files: dict[str, bytes], describe: Callable[[dict[str, FileEntry]], Manifest]
 ) -> Bundle:
-    """Write a bundle under `root` in one step; the same content gives the same directory.
+    """Write a bundle under `root` in one step; the same content gives the same directory, and mends a damaged one.
 
     Args:
         root: Directory of bundles.
@@ -60,11 +62,14 @@ def write_bundle(
     }
     manifest = canonical_json(describe(entries).model_dump(mode="json"))
     target = root / hashlib.sha256(manifest).hexdigest()
-    if not target.exists():
-        with staged_directory(root) as staged:
-            for name, content in {**files, MANIFEST: manifest}.items():
-                (staged / name).write_bytes(content)
-            publish_directory(staged, target)
+    with suppress(IntegrityError):  # not there yet, or damaged: written anew
+        return open_bundle(target)
+    with staged_directory(root) as staged:
+        for name, content in {**files, MANIFEST: manifest}.items():
+            (staged / name).write_bytes(content)
+        if target.exists():
+            shutil.rmtree(target)
+        publish_directory(staged, target)
     return open_bundle(target)
 
 
@@ -112,8 +117,13 @@ def open_bundle(path: Path) -> Bundle:
         raise _damaged(path, f"{MANIFEST} can't be read ({error})") from error
     if hashlib.sha256(content).hexdigest() != path.name:
         raise _damaged(path, f"{MANIFEST} does not match the digest")
+    if not {MODEL, REFERENCE} <= set(manifest.files):
+        raise _damaged(path, f"{MANIFEST} does not list {MODEL} and {REFERENCE}")
     for name, entry in manifest.files.items():
-        if not (path / name).is_file() or sha256_file(path / name) != entry.sha256:
+        file = path / name
+        if file.parent != path or file.is_symlink():
+            raise _damaged(path, f"{name} lies outside it")
+        if not file.is_file() or sha256_file(file) != entry.sha256:
             raise _damaged(path, f"{name} is missing or altered")
     strangers = {found.name for found in path.iterdir()} - {*manifest.files, MANIFEST}
     if strangers:

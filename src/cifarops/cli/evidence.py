@@ -37,7 +37,7 @@ def verdict_tables(verdict: Verdict) -> Group:
         *(f"  · {reason}" for reason in verdict.reasons),
         *(_suite_table(suite) for suite in verdict.evidence),
         *(_per_class_table(suite) for suite in verdict.evidence),
-        f"The test split has now been looked at {verdict.test_looks} times.",
+        f"Looks at the test split so far: {verdict.test_looks}.",
     )
 
 

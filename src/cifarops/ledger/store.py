@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarops.errors import ConflictError, IntegrityError, UsageError
+from cifarops.errors import ConflictError, DataError, IntegrityError, UsageError
 from cifarops.ledger.records import (
     Decision,
     DecisionKind,
@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS decisions (
 """
 _SELECT_DECISIONS = "SELECT kind, environment, version, actor, reason, evidence, at, seq FROM decisions"
 _IMAGE_CHANNELS = 3
+_PATIENCE_SECONDS = 10
 
 
 class Ledger:
@@ -60,7 +61,7 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
             self._connection = sqlite3.connect(
-                path, timeout=10, isolation_level=None, check_same_thread=False
+                path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -145,6 +146,9 @@ class Ledger:
             last: How many at most.
             version: Only those that this version answered.
             labelled: Only those whose true label is known.
+
+        Raises:
+            DataError: The versions among them know different numbers of classes.
         """
         with self._explained():
             rows = self._connection.execute(
@@ -155,6 +159,11 @@ class Ledger:
                 (environment, version, version, labelled, last),
             ).fetchall()[::-1]
         ids, at, versions, predicted, probabilities, truth = zip(*rows, strict=True) if rows else [()] * 6
+        if len({len(row) for row in probabilities}) > 1:
+            raise DataError(
+                f"The newest predictions of {environment} have different numbers of classes.",
+                fix="Look at one version at a time.",
+            )
         flat = np.frombuffer(b"".join(probabilities), dtype="<f4")
         return Window(
             ids=tuple(ids),
@@ -168,7 +177,7 @@ class Ledger:
     def labelled_images(
         self, environment: EnvironmentName, *, last: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return the newest `last` images kept with a true label, oldest first.
+        """Return the newest `last` images kept with a true label, oldest first; only those of the newest one's size.
 
         Returns:
             Images uint8 (N, S, S, 3) and labels int64 (N,); N is 0 where no image was kept or labelled.
@@ -181,6 +190,7 @@ class Ledger:
             ).fetchall()[::-1]
         if not rows:
             return np.empty((0, 0, 0, _IMAGE_CHANNELS), np.uint8), np.empty(0, np.int64)
+        rows = [row for row in rows if len(row[0]) == len(rows[-1][0])]
         side = round((len(rows[0][0]) / _IMAGE_CHANNELS) ** 0.5)
         flat = np.frombuffer(b"".join(image for image, _ in rows), dtype=np.uint8)
         images = flat.reshape(len(rows), side, side, _IMAGE_CHANNELS)
@@ -300,16 +310,22 @@ class Ledger:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise ConflictError(
+                    f"The ledger {self.path} is held by another process for more than {_PATIENCE_SECONDS} s.",
+                    fix="Run it again; if it stays so, find the process that holds the file open.",
+                ) from error
             raise IntegrityError(
                 f"The ledger {self.path} can't be used: {error}.",
                 fix="Check that the disk is not full and the file not damaged or read-only;"
