@@ -14,12 +14,13 @@ from cifarops.data.snapshot import Snapshot
 from cifarops.errors import IntegrityError, UsageError
 from cifarops.evaluation.calibration import fit_temperature
 from cifarops.evaluation.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from cifarops.files import write_atomic
 from cifarops.packaging.card import write_card
 from cifarops.packaging.onnx import to_onnx
 from cifarops.progress import Progress, silent
 from cifarops.training.checkpoint import copy_tensors, load_tensors
 from cifarops.training.network import Network
-from cifarops.training.run import WEIGHTS, Run
+from cifarops.training.run import BUNDLE, WEIGHTS, Run
 from cifarops.training.tensors import Normalizer, logits
 
 TOLERANCE = 1e-3
@@ -59,7 +60,7 @@ def package(run: Run, snapshot: Snapshot, *, bundles: Path, progress: Progress =
     }
     code = code_identity()
     card = write_card(run, snapshot, metrics=metrics, parity=parity, temperature=temperature, code=code)
-    return write_bundle(
+    bundle = write_bundle(
         bundles,
         {MODEL: model, REFERENCE: _reference(answers, labels), CARD: card.encode()},
         lambda files: Manifest(
@@ -75,6 +76,8 @@ def package(run: Run, snapshot: Snapshot, *, bundles: Path, progress: Progress =
             files=files,
         ),
     )
+    write_atomic(run.path / BUNDLE, bundle.digest.encode())
+    return bundle
 
 
 def check_parity(packaged: NDArray[np.float32], trained: NDArray[np.float32]) -> Parity:
