@@ -1,0 +1,109 @@
+"""How often the gate is wrong, and how often it decides: simulated candidates with a known true difference.
+
+python -m benchmarks.gate [--quick] --out FILE
+
+Beside it the two habits it replaces: promote whatever scores higher, and compare two separate intervals.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import harness
+from cifarops.config import GateParams
+from cifarops.evaluation.compare import compare
+from cifarops.evaluation.evidence import Suite, SuiteName
+from cifarops.evaluation.gate import judge
+from cifarops.evaluation.metrics import wilson
+from cifarops.evaluation.requirements import Pair, non_inferior, superior
+
+_PARAMS = GateParams(alpha=0.05, margin=0.01, min_accuracy=0.8, max_ece=0.05)
+_DIFFERENCES = (-0.01, -0.005, 0.0, 0.005, 0.01, 0.02)
+_IMAGES = (1000, 2000, 10_000)
+_DISCORDANCE = 0.08
+_BOTH_RIGHT = 0.88
+_NAMES: tuple[SuiteName, ...] = ("test", "recent")
+
+
+def main() -> None:
+    """Simulate and write the document."""
+    options = harness.arguments(str(__doc__))
+    times = 500 if options.quick else 10_000
+    rng = np.random.default_rng(0)
+    results = [
+        _simulate(rng, difference, images, suites, times)
+        for suites in (1, 2)
+        for images in _IMAGES
+        for difference in _DIFFERENCES
+    ]
+    harness.write(
+        options.out,
+        "gate",
+        params=_PARAMS.model_dump(),
+        discordance=_DISCORDANCE,
+        simulations=times,
+        results=results,
+        worst_false_promotion=max(row["gate"]["promote"] for row in results if row["difference"] <= 0),
+        judgement=_time_judgement(5 if options.quick else 20),
+    )
+
+
+def _simulate(
+    rng: np.random.Generator, difference: float, images: int, suites: int, times: int
+) -> dict[str, Any]:
+    """Judge `times` candidates whose true difference on every suite is `difference`."""
+    won, lost = (_DISCORDANCE + difference) / 2, (_DISCORDANCE - difference) / 2
+    shares = [won, lost, _BOTH_RIGHT, 1 - won - lost - _BOTH_RIGHT]
+    answers = {"promote": 0, "reject": 0, "inconclusive": 0}
+    higher = apart = 0
+    for counts in rng.multinomial(images, shares, size=(times, suites)).tolist():
+        answers[_gate(counts, images)] += 1
+        higher += all(won_ > lost_ for won_, lost_, *_ in counts)
+        apart += all(_intervals_apart(count, images) for count in counts)
+    return {
+        "difference": difference,
+        "images": images,
+        "suites": suites,
+        "gate": {answer: count / times for answer, count in answers.items()},
+        "promoted if higher": higher / times,
+        "promoted if intervals apart": apart / times,
+    }
+
+
+def _gate(counts: Sequence[Sequence[int]], images: int) -> str:
+    pairs: list[Pair] = [
+        (name, compare(won, lost, images, _PARAMS.alpha, chances=len(counts)))
+        for name, (won, lost, *_) in zip(_NAMES, counts, strict=False)
+    ]
+    findings = [superior(pairs, _PARAMS), *(non_inferior(name, pair, _PARAMS) for name, pair in pairs)]
+    states = {finding.state for finding in findings}
+    return "reject" if "broken" in states else "inconclusive" if "open" in states else "promote"
+
+
+def _intervals_apart(count: Sequence[int], images: int) -> bool:
+    won, lost, both, _ = count
+    return wilson(both + won, images).low > wilson(both + lost, images).high
+
+
+def _time_judgement(times: int) -> dict[str, Any]:
+    """Time the whole judgement, calibration and all, on 10,000 images of ten classes."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(10_000) % 10
+    suite = Suite(
+        "test",
+        tuple(f"class {k}" for k in range(10)),
+        labels,
+        candidate_logits=_logits(rng, labels),
+        incumbent_logits=_logits(rng, labels),
+    )
+    return harness.summary(harness.sample(lambda: judge([suite], _PARAMS), times), images=len(labels))
+
+
+def _logits(rng: np.random.Generator, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    return (rng.normal(0, 1, (len(labels), 10)) + 4 * np.eye(10)[labels]).astype(np.float32)
+
+
+if __name__ == "__main__":
+    main()
