@@ -192,6 +192,8 @@ def test_feedback_that_makes_no_sense_is_refused(server: ServerProcess, connecti
         assert connection.ask("POST", "/feedback", body, json_header)[0] in (400, 422)
     large = b" " * (MAX_DOCUMENT_BYTES + 1)
     assert_problem(connection.ask("POST", "/feedback", large, json_header), 413, "too-large")
+    streamed = iter([large[:40_000], large[:40_000]])
+    assert_problem(connection.ask("POST", "/feedback", streamed, json_header), 413, "too-large")
 
 
 def test_health_and_version(server: ServerProcess, connection: Connection) -> None:

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
+from fastapi import HTTPException
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
 
 from cifarops.ledger.records import EnvironmentName
 

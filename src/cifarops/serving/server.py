@@ -59,8 +59,8 @@ def serve(
     metrics = Metrics(environment, code_version)
     with (
         listening,
-        ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="predict") as pool,
         Recorder(ledger, metrics=metrics) as recorder,
+        ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="predict") as pool,
         Router(environment, ledger=ledger, bundles=bundles, metrics=metrics) as router,
     ):
         service = Service(environment, router, recorder, metrics, pool, keep_images, code_version)
@@ -84,7 +84,7 @@ def serve(
             threading.Thread(target=server.stop_with_stdin, name="stdin", daemon=True).start()
         # uvicorn stops gracefully, then raises the signal again: that second one must not end the process.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, server.stop)
         server.run(sockets=[listening])
 
 
@@ -98,11 +98,15 @@ class _Server(uvicorn.Server):
         self._on_started = on_started
         self._on_stopping = on_stopping
 
+    def stop(self, *_: object) -> None:
+        """Stop gracefully, soon; may be called by a signal or another thread, any number of times."""
+        self.should_exit = True
+
     def stop_with_stdin(self) -> None:
         """Wait until standard input closes, then stop gracefully."""
         while os.read(0, 1024):
             pass
-        self.should_exit = True
+        self.stop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
