@@ -2,7 +2,8 @@
 
 python -m benchmarks.ingest [--quick] --out FILE
 
-Runs the command itself, as a user does. Needs the JPEG copy of CIFAR-10: CIFAROPS_TEST_DATA, or ../shared/data.
+Runs the command itself, as a user does. Needs the JPEG copy of CIFAR-10: the archive that
+CIFAROPS_TEST_DATA names, or the one in ../shared/data.
 """
 
 import os
@@ -17,7 +18,7 @@ from benchmarks import harness
 from benchmarks.official_layout import write_python_archive
 from cifarops.data.sources.folder import read_folder
 
-_JPEGS = "cifar10-jpeg.tar.gz"
+_DEFAULT_JPEGS = harness.ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.gz"
 _TARGETS = {"jpeg archive": 12.0, "jpeg archive, cached": 0.5, "official python archive": 5.0}
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     """Measure and write the document."""
     options = harness.arguments(str(__doc__))
     times = 1 if options.quick else 5
-    jpegs = Path(os.environ.get("CIFAROPS_TEST_DATA", harness.ROOT.parent / "shared" / "data")) / _JPEGS
+    jpegs = Path(os.environ.get("CIFAROPS_TEST_DATA") or _DEFAULT_JPEGS)
     with tempfile.TemporaryDirectory() as folder:
         official = _official_copy(jpegs, Path(folder) / "cifar-10-python.tar.gz")
         workspace = Path(folder) / "workspace"

@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 _DEFAULT_DATA = Path(__file__).parents[2] / "shared" / "data" / "cifar10-jpeg.tar.gz"
 

@@ -12,7 +12,7 @@ from PIL import Image
 def noise(count: int, *, size: int = 32, seed: int = 0) -> np.ndarray:
     """Draw smooth random images, uint8 (N, S, S, 3)."""
     rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    coarse = rng.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
     images = [np.asarray(Image.fromarray(tile).resize((size, size))) for tile in coarse]
     return np.stack(images) if images else np.empty((0, size, size, 3), dtype=np.uint8)
 
@@ -20,12 +20,17 @@ def noise(count: int, *, size: int = 32, seed: int = 0) -> np.ndarray:
 def encoded(pixels: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
     """Encode an image."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, **options)  # type: ignore[arg-type]
+    Image.fromarray(pixels).save(file, kind, **options)
     return file.getvalue()
 
 
 def class_files(
-    classes: tuple[str, ...] = ("cat", "dog"), each: int = 12, *, prefix: str = "", seed: int = 0, size: int = 32
+    classes: tuple[str, ...] = ("cat", "dog"),
+    each: int = 12,
+    *,
+    prefix: str = "",
+    seed: int = 0,
+    size: int = 32,
 ) -> dict[str, bytes]:
     """Make files `PREFIX/CLASS/NN.png`."""
     images = iter(noise(len(classes) * each, seed=seed, size=size))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 _FREQUENCIES = 8
 _THUMBNAIL = 8
 _NEIGHBOURS = 4
+_CLEARLY = 2.0  # of 255 levels
 _MAX_BITS = 6
 _MAX_DIFFERENCE = 8.0
 _CHUNK = 4096
@@ -26,8 +27,9 @@ def identical_groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
 def near_pairs(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Find pairs of images that differ little: recompressed, slightly brighter, a few pixels changed.
 
-    Each image gets a 64-bit perceptual hash: the signs of its lowest cosine frequencies of luma (C. Zauner,
-    "Implementation and benchmarking of perceptual image hash functions", 2010). Near hashes are found by sorting them
+    Each image gets a 64-bit perceptual hash: which of its 64 lowest cosine frequencies of luma are clearly positive
+    (after C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010; above two levels
+    rather than above zero, because the sign of a frequency that is hardly there is chance). Near hashes are found by sorting them
     under eight rotations of their bits and comparing each with its next neighbours (after G. Manku et al., "Detecting
     near-duplicates for web crawling", 2007), which costs N·log N and may miss a pair, never more than a few per cent.
     A pair counts if at most 6 bits differ and thumbnails of 8×8 pixels differ by 8 of 255 levels or less on average.
@@ -58,8 +60,8 @@ def _describe(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np
     thumbnails = np.empty((len(images), _THUMBNAIL, _THUMBNAIL * 3), dtype=np.float32)
     for start in range(0, len(images), _CHUNK):
         chunk = images[start : start + _CHUNK].astype(np.float32)
-        coefficients = cosines @ (chunk @ luma) @ cosines.T
-        bits[start : start + _CHUNK] = coefficients.reshape(len(chunk), -1) > 0
+        amplitudes = cosines @ (chunk @ luma) @ cosines.T * (4 / size**2)
+        bits[start : start + _CHUNK] = amplitudes.reshape(len(chunk), -1) > _CLEARLY
         rows = averages @ chunk.reshape(len(chunk), size, size * 3)
         thumbnails[start : start + _CHUNK] = rows @ wide.T
     return np.packbits(bits, axis=1).view(np.uint64)[:, 0], thumbnails

@@ -145,8 +145,7 @@ def _require_classes(origin: Path, classes: tuple[str, ...], images: int, proble
     if images and len(classes) >= 2:
         return
     seen = "; ".join(f"{problem.name}: {problem.detail}" for problem in problems[:3])
-    found = f"only one class, {classes[0]!r}" if classes else "no image in a class folder"
-    found = found if images else "no readable image in a class folder"
+    found = f"only one class, {classes[0]!r}" if images else "no readable image in a class folder"
     raise DataError(
         f"{origin} has {found}{f' ({seen})' if seen else ''}.",
         fix="Lay the images out as CLASS/NAME.png with two or more classes, or as train/CLASS/… and test/CLASS/….",
