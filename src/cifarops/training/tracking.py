@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from cifarops.errors import UnavailableError
+from cifarops.files import check_database
 
 EXPERIMENT = "cifarops"
 
@@ -25,13 +26,14 @@ class Tracker:
 
     Raises:
         UnavailableError: The store can't be opened.
+        IntegrityError: Its file is damaged.
     """
 
     def __init__(self, uri: str, *, runs: Path) -> None:
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         try:
-            _make_directory(uri)
+            _prepare(uri)
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment = self._find_or_create(
                 None if uri.startswith("http") else runs.absolute().as_uri()
@@ -87,9 +89,15 @@ def environment_lock() -> str:
     )
 
 
-def _make_directory(uri: str) -> None:
+def _prepare(uri: str) -> None:
+    """Make a local store's directory, and refuse a damaged file at once: MLflow would try it for minutes."""
     if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(uri.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_database(
+            path,
+            fix="Restore a copy, or move the file away: a new one is made; runs and bundles are untouched.",
+        )
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
