@@ -5,9 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
-from cifarops.errors import UnavailableError
+from cifarops.errors import CifaropsError, UnavailableError
 from cifarops.ledger.records import ENVIRONMENTS, Decision, EnvironmentName, EnvironmentState
 from cifarops.ledger.store import Ledger
 from cifarops.serving.client import Client
@@ -83,11 +83,11 @@ def decision_row(decision: Decision) -> tuple[Any, ...]:
 
 
 def ask(url: str, environment: EnvironmentName) -> ServerStatus:
-    """Ask an announced server what it runs. One of another environment at the same address counts as gone."""
+    """Ask an announced server what it runs. Whatever else answers at its address means that it is gone."""
     try:
         running = Client(url, timeout=_ASK_SECONDS).version()
-    except UnavailableError as error:
-        return ServerStatus(url, problem=error.message, gone=_nobody_listens(error))
+    except CifaropsError as error:
+        return ServerStatus(url, problem=error.message, gone=not _hangs(error))
     if running.environment != environment:
         return ServerStatus(url, problem=f"A server of {running.environment} now.", gone=True)
     return ServerStatus(
@@ -112,9 +112,10 @@ def find_server(environment: EnvironmentName, *, ledger: Path) -> str:
     )
 
 
-def _nobody_listens(error: UnavailableError) -> bool:
-    """Tell a server that is gone from one that hangs, which must not be forgotten."""
-    return isinstance(getattr(error.__cause__, "reason", None), NewConnectionError)
+def _hangs(error: CifaropsError) -> bool:
+    """Tell a server that was reached and gave no answer, which must not be forgotten, from one that is gone."""
+    cause = error.__cause__
+    return isinstance(cause, HTTPError) and not isinstance(getattr(cause, "reason", None), NewConnectionError)
 
 
 def _moment(seconds: float) -> str:

@@ -1,8 +1,8 @@
 """A client of a server, on urllib3."""
 
 import json
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from dataclasses import dataclass, fields
+from typing import Any, NoReturn, TypeVar
 
 import urllib3
 
@@ -13,6 +13,7 @@ _RETRIES = urllib3.Retry(
     total=1, connect=0, redirect=0, status=0, allowed_methods=None, respect_retry_after_header=False
 )
 _POOL = 16
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Client:
             DataError: The server refuses the image.
             UnavailableError: No answer, or no version is loaded.
         """
-        return Answer(**self._ask("POST", "/predict", content, "application/octet-stream"))
+        return self._read(Answer, self._ask("POST", "/predict", content, "application/octet-stream"))
 
     def feedback(self, prediction_id: str, label: str) -> str:
         """Say the true label of an earlier prediction; returns `recorded`, or `known` where it was said before.
@@ -89,7 +90,7 @@ class Client:
         Raises:
             UnavailableError: No answer.
         """
-        return Running(**self._ask("GET", "/version"))
+        return self._read(Running, self._ask("GET", "/version"))
 
     def live(self) -> bool:
         """Return whether the server answers at all."""
@@ -120,13 +121,22 @@ class Client:
         try:
             document = json.loads(answer.data)
         except ValueError as error:
-            raise UnavailableError(
-                f"{self.url}{path} answered {answer.status} with something that is not JSON.",
-                fix="Check that a cifarops server answers at this URL.",
-            ) from error
+            raise self._stranger() from error
         if answer.status >= 400:
             self._refuse(answer.status, document)
         return document
+
+    def _read(self, kind: type[_T], document: Any) -> _T:
+        """Take the fields of `kind`; a newer server may answer with more."""
+        try:
+            return kind(**{field.name: document[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+        except (KeyError, TypeError) as error:
+            raise self._stranger() from error
+
+    def _stranger(self) -> UnavailableError:
+        return UnavailableError(
+            f"What answers at {self.url} is no cifarops server.", fix="See what runs: cifarops deploy status"
+        )
 
     def _refuse(self, status: int, problem: Any) -> NoReturn:
         found = problem if isinstance(problem, dict) else {}
