@@ -225,6 +225,8 @@ def write_snapshot(
         target = root / _address(content)
         if not target.exists():
             publish_directory(staged, target)
+    if not (target / "snapshot.json").is_file():
+        raise _damaged(target, "someone deleted its snapshot.json")
     return open_snapshot(root, target.name)
 
 

@@ -15,9 +15,9 @@ from PIL import Image
 from cifarops.data.preprocess import fit_pixels
 from cifarops.data.snapshot import SourceInfo
 from cifarops.data.sources.download import download
-from cifarops.data.sources.members import HashingReader, tar_stream
 from cifarops.data.sources.pickles import load_restricted
 from cifarops.data.sources.raw import Problem, RawImages
+from cifarops.data.sources.streams import HashingReader, tar_stream
 from cifarops.errors import DataError, IntegrityError, UsageError
 from cifarops.progress import Progress, silent
 

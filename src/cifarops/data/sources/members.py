@@ -1,26 +1,21 @@
 """The files inside a directory, tar or zip, one after the other. Nothing is ever extracted to disk."""
 
-import gzip
 import hashlib
 import os
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol, cast
+from typing import Protocol
 
+from cifarops.data.sources.streams import DAMAGED, GZIP_MAGIC, HashingReader, damaged, tar_stream
 from cifarops.errors import DataError
 from cifarops.files import sha256_file
 from cifarops.progress import Progress
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 MAX_FILE_BYTES = 64 * 2**20
-_MEGABYTE = 1_000_000
-_GZIP_MAGIC = b"\x1f\x8b"
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile)
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ def open_members(origin: Path, progress: Progress) -> Members:
         return ZipMembers(origin, progress)
     with origin.open("rb") as file:
         start = file.read(512)
-    if start[:2] == _GZIP_MAGIC or start[257:262] == b"ustar":
+    if start[:2] == GZIP_MAGIC or start[257:262] == b"ustar":
         return TarMembers(origin, progress)
     raise DataError(
         f"{origin} is neither a directory nor a whole tar, tar.gz or zip archive.",
@@ -146,7 +141,7 @@ class ZipMembers:
                     yield Member(info.filename, content, skipped or ("", ""))
                     if done % 100 == 0 or done == len(infos):
                         self._progress("reading files", done, len(infos))
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise damaged(self._path, error) from error
         except (RuntimeError, NotImplementedError) as error:  # encrypted, or a compression nobody has
             raise DataError(
@@ -157,86 +152,6 @@ class ZipMembers:
     def sha256(self) -> str:
         """SHA-256 of the archive's bytes."""
         return sha256_file(self._path)
-
-
-class HashingReader:
-    """A binary file that hashes what is read from it and reports progress in megabytes."""
-
-    def __init__(self, file: IO[bytes], path: Path, progress: Progress) -> None:
-        self._file = file
-        self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._what = f"reading {path.name}"
-        self._progress = progress
-        self._total = path.stat().st_size
-        self._done = 0
-
-    def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes."""
-        content = self._file.read(size)
-        self._sha256.update(content)
-        self._md5.update(content)
-        before, self._done = self._done, self._done + len(content)
-        if before // _MEGABYTE != self._done // _MEGABYTE:
-            self._progress(self._what, self._done // _MEGABYTE, self._total // _MEGABYTE, "MB")
-        return content
-
-    def drain(self) -> None:
-        """Read to the end, so that the hashes are those of the whole file."""
-        while self.read(2**20):
-            pass
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of what was read, as 64 hex digits."""
-        return self._sha256.hexdigest()
-
-    @property
-    def md5(self) -> str:
-        """MD5 of what was read, as 32 hex digits."""
-        return self._md5.hexdigest()
-
-
-@contextmanager
-def tar_stream(raw: HashingReader, path: Path) -> Iterator[tarfile.TarFile]:
-    """Open a tar or tar.gz for one pass; at the end, everything has been read and found whole.
-
-    Raises:
-        DataError: It is truncated or damaged.
-    """
-    with path.open("rb") as file:
-        is_gzip = file.read(2) == _GZIP_MAGIC
-    inner = _TailReader(gzip.GzipFile(fileobj=cast("IO[bytes]", raw)) if is_gzip else raw)
-    try:
-        with tarfile.open(fileobj=cast("IO[bytes]", inner), mode="r|", bufsize=2**18) as archive:
-            yield archive
-        inner.drain()
-        raw.drain()
-    except _DAMAGED as error:
-        raise damaged(path, error) from error
-    if inner.tail.strip(b"\0"):
-        raise damaged(path, EOFError("its end is missing"))
-
-
-class _Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
-
-
-class _TailReader:
-    """Remembers the last KiB, which in a whole tar is empty: tarfile itself takes a missing end for the end."""
-
-    def __init__(self, inner: _Readable) -> None:
-        self._inner = inner
-        self.tail = b""
-
-    def read(self, size: int = -1) -> bytes:
-        content = self._inner.read(size)
-        self.tail = (self.tail + content)[-1024:] if len(content) < 1024 else content[-1024:]
-        return content
-
-    def drain(self) -> None:
-        while self.read(2**20):
-            pass
 
 
 def list_files(root: Path) -> list[str]:
@@ -268,14 +183,6 @@ def stamp_directory(root: Path) -> str:
 def is_hidden(name: str) -> bool:
     """Whether a path is hidden, or an archiver's own."""
     return any(part == "__MACOSX" or (part.startswith(".") and part.strip(".")) for part in name.split("/"))
-
-
-def damaged(path: Path, error: BaseException) -> DataError:
-    """Say that an archive is truncated or damaged."""
-    return DataError(
-        f"The archive {path} is truncated or damaged: {error}.",
-        fix="Fetch or copy it again and compare its size or checksum with the original.",
-    )
 
 
 def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
