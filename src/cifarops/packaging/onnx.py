@@ -21,7 +21,7 @@ def to_onnx(network: Network, *, size: int) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The newer exporter needs seconds, and writes this machine's paths into the file.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, message="You are using the legacy")
+        warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             network,
             (torch.zeros(1, 3, size, size),),

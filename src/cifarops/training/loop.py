@@ -67,7 +67,7 @@ class Loop:
             DivergenceError: The loss is not finite; the weights are unchanged.
         """
         epoch = number // self.steps_per_epoch
-        indices = self._batch(epoch, number % self.steps_per_epoch)
+        indices = self.batch(number)
         shifts = generator(self._params.seed, _SHIFTS, number)
         images = self._augment(self._data.images[indices], indices, epoch, shifts)
         with torch.autocast("cpu", self._dtype, enabled=self._dtype != torch.float32):
@@ -83,6 +83,12 @@ class Loop:
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step(1 - number / self.steps)
         return value
+
+    def batch(self, number: int) -> Tensor:
+        """Return the training images of step `number`, int64 (batch,); every epoch has its own order."""
+        epoch, place = divmod(number, self.steps_per_epoch)
+        order = torch.randperm(len(self._data.labels), generator=generator(self._params.seed, _ORDER, epoch))
+        return order[place * self._params.batch_size :][: self._params.batch_size]
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors that a checkpoint must hold; they are not copied.
@@ -105,11 +111,6 @@ class Loop:
             )
         network.whiten(self._normalize(self._data.images[:WHITENING_IMAGES]))
         return network
-
-    def _batch(self, epoch: int, place: int) -> Tensor:
-        """Return the training images of one step, int64 (batch,); every epoch has its own order."""
-        order = torch.randperm(len(self._data.labels), generator=generator(self._params.seed, _ORDER, epoch))
-        return order[place * self._params.batch_size :][: self._params.batch_size]
 
 
 def _load(snapshot: Snapshot) -> _Data:

@@ -65,6 +65,11 @@ class Session:
         self._normalizer = Normalizer(snapshot.meta.preprocessing)
         self._at = _Standing()
 
+    def start(self) -> None:
+        """Make the run visible, with a checkpoint to resume from its first moment on."""
+        self._save()
+        self._plan.save()
+
     def restore(self) -> None:
         """Go back to where the checkpoint stands.
 
@@ -83,7 +88,6 @@ class Session:
             DivergenceError: Something is not finite.
             InterruptionError: `stop` was requested.
         """
-        self._save()
         while self._at.step < self._loop.steps:
             self._take_step()
             if self._at.step % self._loop.steps_per_epoch == 0 or self._at.step == self._loop.steps:

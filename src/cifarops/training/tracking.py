@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from cifarops.errors import UnavailableError
 from cifarops.files import check_database
@@ -25,49 +27,49 @@ class Tracker:
         runs: Directory of runs; a local store keeps its artifacts in each run's directory there.
 
     Raises:
-        UnavailableError: The store can't be opened.
+        UnavailableError: The store does not answer, here or later.
         IntegrityError: Its file is damaged.
     """
 
     def __init__(self, uri: str, *, runs: Path) -> None:
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        try:
-            _prepare(uri)
+        self._uri = uri
+        _prepare(uri)
+        with self._explained():
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment = self._find_or_create(
                 None if uri.startswith("http") else runs.absolute().as_uri()
             )
-        except (MlflowException, OSError) as error:
-            raise UnavailableError(
-                f"The tracking store {uri} can't be opened: {error}.",
-                fix="Correct CIFAROPS_TRACKING_URI, or move the damaged file away.",
-            ) from error
 
     def start(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         """Open a run and return its id, 32 hex digits."""
-        run = self._client.create_run(self._experiment, run_name=tags.get("profile"))
-        flat = [Param(key, str(value)) for key, value in _flatten(parameters)]
-        self._client.log_batch(
-            run.info.run_id, params=flat, tags=[RunTag(key, value) for key, value in tags.items()]
-        )
-        self._client.log_text(run.info.run_id, environment_lock(), "environment.txt")
-        return str(run.info.run_id)
+        with self._explained():
+            run_id = str(self._client.create_run(self._experiment, run_name=tags.get("profile")).info.run_id)
+            self._client.log_batch(
+                run_id,
+                params=[Param(key, str(value)) for key, value in _flatten(parameters)],
+                tags=[RunTag(key, value) for key, value in tags.items()],
+            )
+            self._client.log_text(run_id, environment_lock(), "environment.txt")
+            return run_id
 
     def log(self, run_id: str, metrics: Mapping[str, float], *, epoch: int) -> None:
         """Add one point to each curve."""
         now = int(time.time() * 1000)
-        self._client.log_batch(
-            run_id, metrics=[Metric(key, value, now, epoch) for key, value in metrics.items()]
-        )
+        points = [Metric(key, value, now, epoch) for key, value in metrics.items()]
+        with self._explained():
+            self._client.log_batch(run_id, metrics=points)
 
     def attach(self, run_id: str, path: Path) -> None:
         """Add a file to the run."""
-        self._client.log_artifact(run_id, str(path))
+        with self._explained():
+            self._client.log_artifact(run_id, str(path))
 
     def end(self, run_id: str, status: str) -> None:
         """Close a run as `FINISHED`, `FAILED` or `KILLED`."""
-        self._client.set_terminated(run_id, status=status)
+        with self._explained():
+            self._client.set_terminated(run_id, status=status)
 
     def _find_or_create(self, artifacts: str | None) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
@@ -79,6 +81,16 @@ class Tracker:
                 if found is None:
                     raise
         return str(found.experiment_id)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError) as error:
+            raise UnavailableError(
+                f"The tracking store {self._uri} can't be used: {str(error).splitlines()[0]}",
+                fix="Check that it can be reached and written; a training that had begun can be resumed.",
+            ) from error
 
 
 def environment_lock() -> str:

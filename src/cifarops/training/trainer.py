@@ -61,9 +61,8 @@ def train(
     tracker = Tracker(tracking_uri, runs=runs)
     followed = plan or _open(snapshot, params, precision, runs, tracker, warm_start)
     session = Session(followed, loop, snapshot, tracker=tracker, progress=progress)
-    if plan is not None:
-        session.restore()
     with _tracked(tracker, followed.id), stop_on_signals() as stop:
+        session.start() if plan is None else session.restore()
         return session.run(stop)
 
 
@@ -87,7 +86,7 @@ def _open(
     tracker: Tracker,
     warm_start: Path | None,
 ) -> Plan:
-    """Open a run in the tracking store and write its plan."""
+    """Open a run in the tracking store."""
     code = code_identity()
     tags = {
         "profile": params.profile,
@@ -101,7 +100,7 @@ def _open(
         "warm_start": warm_start.name if warm_start else "none",
     }
     run_id = tracker.start(params.model_dump(mode="json"), tags)
-    plan = Plan(
+    return Plan(
         id=run_id,
         path=runs / run_id,
         snapshot=snapshot.id,
@@ -111,8 +110,6 @@ def _open(
         warm_start=warm_start.name if warm_start else None,
         code=code,
     )
-    plan.save()
-    return plan
 
 
 def _load_weights(loop: Loop, path: Path) -> None:

@@ -1,0 +1,105 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from cifarops.bundle.runtime import INPUT, OUTPUT, OnnxModel
+from cifarops.bundle.store import CARD, Bundle
+from cifarops.data.snapshot import Snapshot
+from cifarops.errors import IntegrityError, UsageError
+from cifarops.evaluation.metrics import accuracy, expected_calibration_error
+from cifarops.packaging.export import TOLERANCE, check_parity, package
+from cifarops.training.run import WEIGHTS, Run, run_of
+from tests.support.training import made_run, tiny_params, tiny_snapshot
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    return tiny_snapshot(tmp_path_factory.mktemp("snapshots"), wrong=0.2)
+
+
+@pytest.fixture(scope="module")
+def run(snapshot: Snapshot, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return made_run(tmp_path_factory.mktemp("runs"), snapshot, tiny_params())
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Run, snapshot: Snapshot, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return package(run, snapshot, bundles=tmp_path_factory.mktemp("bundles"))
+
+
+def test_the_bundle_says_what_the_packaged_model_answers(bundle: Bundle, snapshot: Snapshot) -> None:
+    images, labels = snapshot.images("valid"), np.array(snapshot.labels("valid"))
+    model = OnnxModel(bundle)
+    reference = np.load(io.BytesIO(bundle.reference_path.read_bytes()), allow_pickle=False)
+    np.testing.assert_allclose(model.logits(images), reference["logits"], atol=1e-4)
+    assert reference["logits"].dtype == np.float32
+    assert reference["labels"].dtype == np.int64
+    np.testing.assert_array_equal(reference["labels"], labels)
+    probabilities = model.probabilities(images)
+    metrics = bundle.manifest.metrics
+    assert metrics["accuracy"] == accuracy(probabilities, labels)
+    assert metrics["ece"] == pytest.approx(expected_calibration_error(probabilities, labels), abs=1e-3)
+    assert metrics.keys() == {"accuracy", "ece", "nll"}
+
+
+def test_identity_and_parity_are_recorded(bundle: Bundle, snapshot: Snapshot) -> None:
+    manifest = bundle.manifest
+    assert (manifest.snapshot, manifest.classes) == (snapshot.id, snapshot.classes)
+    assert manifest.preprocessing == snapshot.meta.preprocessing
+    assert (manifest.profile, manifest.synthetic) == ("smoke", True)
+    assert manifest.parity.images == 90
+    assert manifest.parity.max_logit_difference <= manifest.parity.tolerance == TOLERANCE
+    assert manifest.parity.equal_predictions == 1
+
+
+def test_batch_norm_is_folded_and_the_batch_is_free(bundle: Bundle) -> None:
+    graph = onnx.load(bundle.model_path).graph
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+    assert [graph.input[0].name, graph.output[0].name] == [INPUT, OUTPUT]
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    assert [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim][1:] == [3, 16, 16]
+    assert {tensor.data_type for tensor in graph.initializer if len(tensor.dims) > 1} == {
+        onnx.TensorProto.FLOAT
+    }
+
+
+def test_the_same_run_gives_the_same_bundle_byte_for_byte(
+    bundle: Bundle, run: Run, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    assert package(run, snapshot, bundles=tmp_path).digest == bundle.digest
+    assert run_of(run.path.parent, bundle.digest) == run
+
+
+def test_the_card_says_where_every_number_comes_from(bundle: Bundle, snapshot: Snapshot) -> None:
+    card = (bundle.path / CARD).read_text()
+    share = f"{bundle.manifest.metrics['accuracy']:.2%} (synthetic), 95 % interval"
+    for needed in ("**Synthetic:", share, snapshot.id, "red, green, blue", "--profile smoke --seed 0"):
+        assert needed in card
+
+
+def test_another_snapshot_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="was trained on snapshot"):
+        package(run, tiny_snapshot(tmp_path / "snapshots"), bundles=tmp_path / "bundles")
+    assert not (tmp_path / "bundles").exists()
+
+
+def test_weights_that_are_gone_or_damaged_are_refused(snapshot: Snapshot, tmp_path: Path) -> None:
+    run = made_run(tmp_path / "runs", snapshot, tiny_params(), steps=1)
+    weights = run.path / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(IntegrityError, match="damaged"):
+        package(run, snapshot, bundles=tmp_path / "bundles")
+    weights.unlink()
+    with pytest.raises(UsageError, match="There is no"):
+        package(run, snapshot, bundles=tmp_path / "bundles")
+
+
+def test_a_model_that_answers_otherwise_is_refused() -> None:
+    trained = np.zeros((4, 3), np.float32)
+    check_parity(trained + np.float32(0.9 * TOLERANCE), trained)
+    for packaged in (trained + np.float32(1.1 * TOLERANCE), np.full_like(trained, np.nan)):
+        with pytest.raises(IntegrityError, match="not the trained network"):
+            check_parity(packaged, trained)
