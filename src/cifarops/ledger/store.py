@@ -1,4 +1,4 @@
-"""The store of predictions, feedback, decisions and environments: SQLite in WAL mode.
+"""The store of predictions, feedback, decisions and environments.
 
 Every public method is one transaction, so a process killed at any moment leaves all of it or nothing of it.
 """
@@ -6,16 +6,15 @@ Every public method is one transaction, so a process killed at any moment leaves
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import astuple, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarops.errors import ConflictError, DataError, IntegrityError, UsageError
+from cifarops.errors import ConflictError, DataError, UsageError
+from cifarops.ledger.database import Database
 from cifarops.ledger.records import (
     Decision,
     DecisionKind,
@@ -25,58 +24,12 @@ from cifarops.ledger.records import (
     Window,
 )
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS predictions (
-  seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at REAL NOT NULL, environment TEXT NOT NULL,
-  version INTEGER NOT NULL, label INTEGER NOT NULL, probabilities BLOB NOT NULL, image BLOB);
-CREATE INDEX IF NOT EXISTS predictions_by_environment ON predictions (environment, seq);
-CREATE TABLE IF NOT EXISTS feedback (
-  prediction_id TEXT PRIMARY KEY REFERENCES predictions (id), label INTEGER NOT NULL, at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS environments (
-  name TEXT PRIMARY KEY, generation INTEGER NOT NULL, version INTEGER, digest TEXT,
-  previous_version INTEGER, previous_digest TEXT, since REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS servers (
-  url TEXT PRIMARY KEY, environment TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS decisions (
-  seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, environment TEXT, version INTEGER,
-  actor TEXT NOT NULL, reason TEXT NOT NULL, evidence TEXT NOT NULL);
-"""
 _SELECT_DECISIONS = "SELECT kind, environment, version, actor, reason, evidence, at, seq FROM decisions"
 _IMAGE_CHANNELS = 3
-_PATIENCE_SECONDS = 10
 
 
-class Ledger:
-    """The ledger in one SQLite file; made when absent. One object may be used by one thread at a time.
-
-    Args:
-        path: The file.
-
-    Raises:
-        IntegrityError: The file is not a usable ledger.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._explained():
-            self._connection = sqlite3.connect(
-                path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            self._connection.executescript(_SCHEMA)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
-
-    def __enter__(self) -> "Ledger":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+class Ledger(Database):
+    """The ledger in one SQLite file; made when absent. One object may be used by one thread at a time."""
 
     # --- predictions and feedback
 
@@ -150,14 +103,13 @@ class Ledger:
         Raises:
             DataError: The versions among them know different numbers of classes.
         """
-        with self._explained():
-            rows = self._connection.execute(
-                "SELECT p.id, p.at, p.version, p.label, p.probabilities, COALESCE(f.label, -1) FROM predictions p"
-                " LEFT JOIN feedback f ON f.prediction_id = p.id"
-                " WHERE p.environment = ? AND (? IS NULL OR p.version = ?) AND (NOT ? OR f.label IS NOT NULL)"
-                " ORDER BY p.seq DESC LIMIT ?",
-                (environment, version, version, labelled, last),
-            ).fetchall()[::-1]
+        rows = self._rows(
+            "SELECT p.id, p.at, p.version, p.label, p.probabilities, COALESCE(f.label, -1) FROM predictions p"
+            " LEFT JOIN feedback f ON f.prediction_id = p.id"
+            " WHERE p.environment = ? AND (? IS NULL OR p.version = ?) AND (NOT ? OR f.label IS NOT NULL)"
+            " ORDER BY p.seq DESC LIMIT ?",
+            (environment, version, version, labelled, last),
+        )[::-1]
         ids, at, versions, predicted, probabilities, truth = zip(*rows, strict=True) if rows else [()] * 6
         if len({len(row) for row in probabilities}) > 1:
             raise DataError(
@@ -182,12 +134,11 @@ class Ledger:
         Returns:
             Images uint8 (N, S, S, 3) and labels int64 (N,); N is 0 where no image was kept or labelled.
         """
-        with self._explained():
-            rows = self._connection.execute(
-                "SELECT p.image, f.label FROM predictions p JOIN feedback f ON f.prediction_id = p.id"
-                " WHERE p.environment = ? AND p.image IS NOT NULL ORDER BY p.seq DESC LIMIT ?",
-                (environment, last),
-            ).fetchall()[::-1]
+        rows = self._rows(
+            "SELECT p.image, f.label FROM predictions p JOIN feedback f ON f.prediction_id = p.id"
+            " WHERE p.environment = ? AND p.image IS NOT NULL ORDER BY p.seq DESC LIMIT ?",
+            (environment, last),
+        )[::-1]
         if not rows:
             return np.empty((0, 0, 0, _IMAGE_CHANNELS), np.uint8), np.empty(0, np.int64)
         rows = [row for row in rows if len(row[0]) == len(rows[-1][0])]
@@ -205,11 +156,10 @@ class Ledger:
 
     def decisions(self, *, environment: EnvironmentName | None = None, last: int = 100) -> list[Decision]:
         """Return the newest decisions, oldest first, of one environment or of all."""
-        with self._explained():
-            rows = self._connection.execute(
-                f"{_SELECT_DECISIONS} WHERE ? IS NULL OR environment = ? ORDER BY seq DESC LIMIT ?",
-                (environment, environment, last),
-            ).fetchall()[::-1]
+        rows = self._rows(
+            f"{_SELECT_DECISIONS} WHERE ? IS NULL OR environment = ? ORDER BY seq DESC LIMIT ?",
+            (environment, environment, last),
+        )[::-1]
         return [_decision(row) for row in rows]
 
     def latest_decision(
@@ -217,13 +167,12 @@ class Ledger:
     ) -> Decision | None:
         """Return the newest decision of some kinds about a version in an environment, or None."""
         places = ", ".join("?" * len(kinds))
-        with self._explained():
-            row = self._connection.execute(
-                f"{_SELECT_DECISIONS} WHERE kind IN ({places}) AND environment = ? AND version = ?"
-                " ORDER BY seq DESC LIMIT 1",
-                (*kinds, environment, version),
-            ).fetchone()
-        return _decision(row) if row else None
+        rows = self._rows(
+            f"{_SELECT_DECISIONS} WHERE kind IN ({places}) AND environment = ? AND version = ?"
+            " ORDER BY seq DESC LIMIT 1",
+            (*kinds, environment, version),
+        )
+        return _decision(rows[0]) if rows else None
 
     def count_decisions(
         self, kind: str, *, environment: EnvironmentName | None = None, version: int | None = None
@@ -235,23 +184,21 @@ class Ledger:
             environment: Only those about this environment.
             version: Only those about this version.
         """
-        with self._explained():
-            row = self._connection.execute(
-                "SELECT COUNT(*) FROM decisions WHERE kind = ? AND (? IS NULL OR environment = ?)"
-                " AND (? IS NULL OR version = ?)",
-                (kind, environment, environment, version, version),
-            ).fetchone()
-        return int(row[0])
+        rows = self._rows(
+            "SELECT COUNT(*) FROM decisions WHERE kind = ? AND (? IS NULL OR environment = ?)"
+            " AND (? IS NULL OR version = ?)",
+            (kind, environment, environment, version, version),
+        )
+        return int(rows[0][0])
 
     def environment(self, name: EnvironmentName) -> EnvironmentState:
         """Return what an environment runs; generation 0 where nothing was ever promoted."""
-        with self._explained():
-            row = self._connection.execute(
-                "SELECT name, generation, version, digest, previous_version, previous_digest, since"
-                " FROM environments WHERE name = ?",
-                (name,),
-            ).fetchone()
-        return EnvironmentState(*row) if row else EnvironmentState(name)
+        rows = self._rows(
+            "SELECT name, generation, version, digest, previous_version, previous_digest, since"
+            " FROM environments WHERE name = ?",
+            (name,),
+        )
+        return EnvironmentState(*rows[0]) if rows else EnvironmentState(name)
 
     def swap(self, seen: EnvironmentState, wanted: EnvironmentState, decision: Decision) -> EnvironmentState:
         """Compare-and-swap an environment and record why, in one transaction.
@@ -296,41 +243,8 @@ class Ledger:
 
     def servers(self, environment: EnvironmentName) -> list[str]:
         """Return the URLs announced for an environment; one that was killed may still be among them."""
-        with self._explained():
-            rows = self._connection.execute(
-                "SELECT url FROM servers WHERE environment = ? ORDER BY started", (environment,)
-            ).fetchall()
+        rows = self._rows("SELECT url FROM servers WHERE environment = ? ORDER BY started", (environment,))
         return [url for (url,) in rows]
-
-    # --- plumbing
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._explained():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise ConflictError(
-                    f"The ledger {self.path} is held by another process for more than {_PATIENCE_SECONDS} s.",
-                    fix="Run it again; if it stays so, find the process that holds the file open.",
-                ) from error
-            raise IntegrityError(
-                f"The ledger {self.path} can't be used: {error}.",
-                fix="Check that the disk is not full and the file not damaged or read-only;"
-                " move it away to begin a new one.",
-            ) from error
 
 
 def _decision(row: tuple[Any, ...]) -> Decision:

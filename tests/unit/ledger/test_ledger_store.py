@@ -238,7 +238,7 @@ def test_damage_inside_is_found_when_it_is_read(tmp_path: Path) -> None:
 
 
 def test_a_ledger_held_by_someone_else_is_a_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cifarops.ledger.store._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("cifarops.ledger.database._PATIENCE_SECONDS", 0.1)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         holder = sqlite3.connect(path, isolation_level=None)

@@ -1,0 +1,93 @@
+"""The ledger's SQLite file in WAL mode: its tables, its transactions, and what its errors mean."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from cifarops.errors import ConflictError, IntegrityError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS predictions (
+  seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at REAL NOT NULL, environment TEXT NOT NULL,
+  version INTEGER NOT NULL, label INTEGER NOT NULL, probabilities BLOB NOT NULL, image BLOB);
+CREATE INDEX IF NOT EXISTS predictions_by_environment ON predictions (environment, seq);
+CREATE TABLE IF NOT EXISTS feedback (
+  prediction_id TEXT PRIMARY KEY REFERENCES predictions (id), label INTEGER NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS environments (
+  name TEXT PRIMARY KEY, generation INTEGER NOT NULL, version INTEGER, digest TEXT,
+  previous_version INTEGER, previous_digest TEXT, since REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS servers (
+  url TEXT PRIMARY KEY, environment TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS decisions (
+  seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, environment TEXT, version INTEGER,
+  actor TEXT NOT NULL, reason TEXT NOT NULL, evidence TEXT NOT NULL);
+"""
+_PATIENCE_SECONDS = 10
+
+
+class Database:
+    """One SQLite file; made when absent. One object may be used by one thread at a time.
+
+    Args:
+        path: The file.
+
+    Raises:
+        IntegrityError: The file is not a usable ledger.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._explained():
+            self._connection = sqlite3.connect(
+                path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+        """Return all rows of a query."""
+        with self._explained():
+            return self._connection.execute(query, parameters).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise ConflictError(
+                    f"The ledger {self.path} is held by another process for more than {_PATIENCE_SECONDS} s.",
+                    fix="Run it again; if it stays so, find the process that holds the file open.",
+                ) from error
+            raise IntegrityError(
+                f"The ledger {self.path} can't be used: {error}.",
+                fix="Check that the disk is not full and the file not damaged or read-only;"
+                " move it away to begin a new one.",
+            ) from error
