@@ -44,7 +44,6 @@ def near_pairs(images: NDArray[np.uint8]) -> NDArray[np.int64]:
         return np.empty((0, 2), dtype=np.int64)
     hashes, thumbnails = _describe(images)
     pairs = np.unique(np.concatenate([_neighbours(hashes, 8 * turn) for turn in range(8)]), axis=0)
-    pairs = pairs[np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]) <= _MAX_BITS]
     difference = np.abs(thumbnails[pairs[:, 0]] - thumbnails[pairs[:, 1]]).mean(axis=(1, 2))
     near: NDArray[np.int64] = pairs[difference <= _MAX_DIFFERENCE]
     return near
@@ -68,11 +67,14 @@ def _describe(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np
 
 
 def _neighbours(hashes: NDArray[np.uint64], turn: int) -> NDArray[np.int64]:
-    """Pairs of near neighbours in the order of the hashes rotated by `turn` bits."""
+    """Pairs that are near in the order of the hashes rotated by `turn` bits, and in their bits."""
     left, right = np.uint64(turn), np.uint64((64 - turn) % 64)
     order = np.argsort((hashes << left) | (hashes >> right), kind="stable")
     pairs = [np.stack([order[:-step], order[step:]], axis=1) for step in range(1, _NEIGHBOURS + 1)]
-    return np.sort(np.concatenate(pairs), axis=1)
+    candidates = np.sort(np.concatenate(pairs), axis=1)
+    different = np.bitwise_count(hashes[candidates[:, 0]] ^ hashes[candidates[:, 1]])
+    near: NDArray[np.int64] = candidates[different <= _MAX_BITS]
+    return near
 
 
 def _cosines(size: int) -> NDArray[np.float32]:

@@ -23,12 +23,13 @@ def extend_snapshot(
     *,
     seed: int,
     recent_fraction: float = 0.4,
+    repeat: int = 1,
     name: str,
 ) -> Snapshot:
     """Write a snapshot that holds `base` and new images.
 
-    Of the new images, a share is held out as the split `recent`, for the gate; of the rest, nine tenths join `train` and
-    one tenth joins `valid`, all stratified by class. `test` stays as it is, so that verdicts can be compared. What was
+    Of the new images, a share is held out as the split `recent`, for the gate; of the rest, nine tenths join `train`,
+    `repeat` times, and one tenth joins `valid`, all stratified by class. `test` stays as it is, so that verdicts can be compared. What was
     `recent` in `base` has done its work and joins `train`.
 
     The preprocessing is that of `base`, not fitted again: a network trained on from the old weights must see a pixel as
@@ -41,6 +42,7 @@ def extend_snapshot(
         labels: int64 (N,), indices into the classes of `base`.
         seed: Seed of the split, recorded.
         recent_fraction: Share held out, in (0, 1).
+        repeat: How often a new image stands in `train`, so that few new ones are not lost among many old ones.
         name: What these images are, for people.
 
     Raises:
@@ -53,8 +55,9 @@ def extend_snapshot(
     is_valid[~is_recent] = stratified(labels[~is_recent], _VALID_SHARE, rng)
     is_train = ~is_recent & ~is_valid
     old_recent = [_arrays(base, "recent")] if "recent" in base.meta.splits else []
+    new = [(images[is_train], labels[is_train])] * repeat
     splits: dict[Split, Arrays] = {
-        "train": _joined(_arrays(base, "train"), *old_recent, (images[is_train], labels[is_train])),
+        "train": _joined(_arrays(base, "train"), *old_recent, *new),
         "valid": _joined(_arrays(base, "valid"), (images[is_valid], labels[is_valid])),
         "test": _arrays(base, "test"),
         "recent": (images[is_recent], labels[is_recent]),

@@ -6,7 +6,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 from cifarops.data.sources.streams import DAMAGED, GZIP_MAGIC, HashingReader, damaged, tar_stream
@@ -14,7 +14,7 @@ from cifarops.errors import DataError
 from cifarops.files import sha256_file
 from cifarops.progress import Progress
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MAX_FILE_BYTES = 64 * 2**20
 
 
@@ -198,7 +198,7 @@ def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
 
 
 def _reason_to_skip(name: str, size: int) -> tuple[str, str] | None:
-    if PurePosixPath(name).suffix.lower() not in SUFFIXES:
+    if not name.lower().endswith(SUFFIXES):
         return "ignored", "not named as a PNG, JPEG or WebP image"
     if size > MAX_FILE_BYTES:
         return "unreadable", f"{size:,} bytes; the limit is {MAX_FILE_BYTES:,}"
