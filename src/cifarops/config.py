@@ -146,6 +146,7 @@ class RetrainParams(Section):
         max_images: How many of the newest labelled production images are taken.
         min_images: Fewer than this are not worth a retraining.
         recent_fraction: Share of them held out, for the gate to judge on.
+        repeat: How often a new image is shown for once that an old one is.
         epochs: Passes over old and new training images.
         learning_rate: Peak learning rate.
     """
@@ -153,6 +154,7 @@ class RetrainParams(Section):
     max_images: int = Field(gt=0)
     min_images: int = Field(ge=10)
     recent_fraction: float = Field(gt=0, lt=1)
+    repeat: int = Field(ge=1, le=100)
     epochs: float = Field(gt=0)
     learning_rate: float = Field(gt=0)
 

@@ -63,7 +63,7 @@ def _text(value: Any) -> str:
 
 
 class _Bars:
-    """Progress bars on stderr, one line for each kind of work."""
+    """Progress bars on stderr, one line for each kind of work under way; what is done makes room."""
 
     def __init__(self, bars: ProgressBars) -> None:
         self._bars = bars
@@ -74,6 +74,8 @@ class _Bars:
         if task is None:
             task = self._tasks[what] = self._bars.add_task(what, note=note)
         self._bars.update(task, completed=done, total=total, note=note)
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(what))
 
 
 @contextmanager

@@ -1,0 +1,120 @@
+"""The demo: the whole life of a model, told and done step by step."""
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from cifarops.config import Params
+from cifarops.demo import incidents, launch, live
+from cifarops.demo.record import Recorder, Step, Summary
+from cifarops.demo.report import write_report
+from cifarops.demo.scene import Scene
+from cifarops.errors import ConflictError, UsageError
+from cifarops.ledger.store import Ledger
+from cifarops.progress import Progress
+from cifarops.registry.versions import Registry
+from cifarops.settings import Settings
+
+STEPS: tuple[tuple[str, str, Callable[[Scene, Step], None]], ...] = (
+    ("ingest", "Ingest the images", launch.ingest),
+    ("validate", "Validate the snapshot", launch.validate),
+    ("train", "Train a first model", launch.train),
+    ("package", "Package it", launch.package),
+    ("gate", "Judge it on the test set", launch.gate),
+    ("register", "Register it", launch.register),
+    ("staging", "Deploy to staging", launch.staging),
+    ("smoke_test", "Smoke test on staging", launch.smoke_test),
+    ("production", "Deploy to production", launch.production),
+    ("requests", "Answer 2,000 requests", live.requests),
+    ("late_labels", "Labels come late", live.late_labels),
+    ("drift", "The world changes", live.drift),
+    ("damage", "The damage gets a number", live.damage),
+    ("retrain", "Retrain on the drifted mix", live.retrain),
+    ("promote", "Promote the repaired model", live.promote),
+    ("bad_model", "A bad model is refused", incidents.bad_model),
+    ("rollback", "A treacherous model is rolled back", incidents.rollback),
+)
+_MARKER = ".cifarops-demo"
+
+
+def run_demo(
+    params: Params,
+    *,
+    settings: Settings,
+    origin: str | None,
+    progress: Progress,
+    announce: Callable[[str], None],
+) -> Summary:
+    """Play the whole story in `settings.workspace`, which is emptied first.
+
+    Args:
+        params: The profile to play it with.
+        settings: The workspace it may fill.
+        origin: Where the images come from, for sources that need to be told.
+        progress: Told about long work.
+        announce: Told one line at the beginning and the end of each step.
+
+    Raises:
+        UsageError: The workspace holds something that no demo made.
+        ConflictError: Another demo runs in the workspace.
+        CifaropsError: A step failed; what it had done so far stays in `summary.json`.
+    """
+    with _exclusive(settings.workspace), ExitStack() as processes:
+        summary = Summary(params.data.source, params.profile)
+        recorder = Recorder(summary, settings.workspace / "summary.json")
+        scene = Scene(
+            settings=settings,
+            params=params,
+            origin=origin,
+            ledger=processes.enter_context(Ledger(settings.ledger)),
+            registry=Registry(settings.tracking_uri, settings.bundles),
+            progress=progress,
+            processes=processes,
+        )
+        for number, (name, title, act) in enumerate(STEPS, start=1):
+            announce(f"[{number}/{len(STEPS) + 1}] {title}")
+            with recorder.step(name, title) as step:
+                act(scene, step)
+                _count(summary, scene)
+            announce(f"      {step.says} ({step.seconds:.1f} s)")
+        announce(f"[{len(STEPS) + 1}/{len(STEPS) + 1}] Write the report")
+        with recorder.step("report", "Write the report") as step:
+            step.says = str(write_report(scene, summary, settings.workspace / "report.html"))
+        summary.complete = True
+        recorder.write()
+        announce(f"      {step.says} ({step.seconds:.1f} s)")
+    return summary
+
+
+def _count(summary: Summary, scene: Scene) -> None:
+    logs = [phase.log for phase in scene.phases] + scene.extra_logs
+    summary.requests_sent = sum(log.sent for log in logs)
+    summary.requests_failed = sum(len(log.failures) for log in logs)
+
+
+@contextmanager
+def _exclusive(workspace: Path) -> Iterator[None]:
+    """Hold the workspace alone while the block runs, and begin with an empty one."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    marker = workspace / _MARKER
+    if not marker.exists() and any(workspace.iterdir()):
+        raise UsageError(
+            f"{workspace} holds something that no demo made.",
+            fix="Name another place: CIFAROPS_WORKSPACE=… cifarops demo, or unset it.",
+        )
+    with marker.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConflictError(
+                f"Another demo runs in {workspace}.",
+                fix="Wait for it, or name another place with CIFAROPS_WORKSPACE.",
+            ) from error
+        for leftover in workspace.iterdir():
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            elif leftover != marker:
+                leftover.unlink()
+        yield
