@@ -11,7 +11,7 @@ _NEIGHBOURS = 4
 _CLEARLY = 2.0  # of 255 levels
 _MAX_BITS = 6
 _MAX_DIFFERENCE = 8.0
-_CHUNK = 4096
+_CHUNK = 1024
 
 
 def identical_groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -24,7 +24,7 @@ def identical_groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.fromiter(groups, dtype=np.int64, count=len(images))
 
 
-def near_pairs(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+def near_pairs(images: NDArray[np.uint8], among: NDArray[np.int64]) -> NDArray[np.int64]:
     """Find pairs of images that differ little: recompressed, slightly brighter, a few pixels changed.
 
     Each image gets a 64-bit perceptual hash: which of its 64 lowest cosine frequencies of luma are clearly positive
@@ -35,30 +35,33 @@ def near_pairs(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     A pair counts if at most 6 bits differ and thumbnails of 8×8 pixels differ by 8 of 255 levels or less on average.
 
     Args:
-        images: uint8 (N, S, S, 3). Identical images should be given once.
+        images: uint8 (N, S, S, 3).
+        among: int64 (M,), ascending: the images to compare. Of identical images one should be given.
 
     Returns:
-        int64 (P, 2): indices of each pair, the smaller first, in ascending order.
+        int64 (P, 2): indices into `images` of each pair, the smaller first, in ascending order.
     """
-    if len(images) < 2:
+    if len(among) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    hashes, thumbnails = _describe(images)
+    hashes, thumbnails = _describe(images, among)
     pairs = np.unique(np.concatenate([_neighbours(hashes, 8 * turn) for turn in range(8)]), axis=0)
     difference = np.abs(thumbnails[pairs[:, 0]] - thumbnails[pairs[:, 1]]).mean(axis=(1, 2))
-    near: NDArray[np.int64] = pairs[difference <= _MAX_DIFFERENCE]
+    near: NDArray[np.int64] = among[pairs[difference <= _MAX_DIFFERENCE]]
     return near
 
 
-def _describe(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+def _describe(
+    images: NDArray[np.uint8], among: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
     """Perceptual hashes, uint64 (N,), and thumbnails, float32 (N, 8, 24)."""
     size = images.shape[1]
     cosines, averages = _cosines(size), _averages(size)
     wide = np.kron(averages, np.eye(3, dtype=np.float32))
     luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    bits = np.empty((len(images), _FREQUENCIES**2), dtype=bool)
-    thumbnails = np.empty((len(images), _THUMBNAIL, _THUMBNAIL * 3), dtype=np.float32)
-    for start in range(0, len(images), _CHUNK):
-        chunk = images[start : start + _CHUNK].astype(np.float32)
+    bits = np.empty((len(among), _FREQUENCIES**2), dtype=bool)
+    thumbnails = np.empty((len(among), _THUMBNAIL, _THUMBNAIL * 3), dtype=np.float32)
+    for start in range(0, len(among), _CHUNK):
+        chunk = images[among[start : start + _CHUNK]].astype(np.float32)
         amplitudes = cosines @ (chunk @ luma) @ cosines.T * (4 / size**2)
         bits[start : start + _CHUNK] = amplitudes.reshape(len(chunk), -1) > _CLEARLY
         rows = averages @ chunk.reshape(len(chunk), size, size * 3)

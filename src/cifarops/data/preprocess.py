@@ -16,6 +16,7 @@ from cifarops.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 100_000_000
+_CHUNK = 4096  # images whose sums of squares fit 32 bits
 
 # `decode` refuses large images itself, by the limit its caller gives; Pillow's own limit would only add a warning.
 Image.MAX_IMAGE_PIXELS = None
@@ -43,13 +44,16 @@ class Preprocessing(BaseModel):
     @classmethod
     def fitted(cls, images: NDArray[np.uint8]) -> "Preprocessing":
         """Compute mean and standard deviation on training images, uint8 (N, S, S, 3)."""
-        histogram = np.stack(
-            [np.bincount(images[..., channel].reshape(-1), minlength=256) for channel in range(3)]
-        ).astype(np.float64)
-        share = histogram / histogram.sum(axis=1, keepdims=True)
-        levels = np.arange(256) / 255
-        mean = share @ levels
-        std = np.sqrt(np.maximum(share @ levels**2 - mean**2, 1e-8))
+        total, squares = np.zeros(3), np.zeros(3)
+        for start in range(0, len(images), _CHUNK):
+            flat = images[start : start + _CHUNK].reshape(-1, images[0].size)
+            total += flat.sum(axis=0, dtype=np.uint32).reshape(-1, 3).sum(axis=0)
+            squares += (
+                np.square(flat, dtype=np.uint16).sum(axis=0, dtype=np.uint32).reshape(-1, 3).sum(axis=0)
+            )
+        count = images.size / 3
+        mean = total / count / 255
+        std = np.sqrt(np.maximum(squares / count / 255**2 - mean**2, 1e-8))
         r, g, b = (round(float(value), 6) for value in mean)
         sr, sg, sb = (round(float(value), 6) for value in std)
         return cls(size=images.shape[1], mean=(r, g, b), std=(sr, sg, sb))

@@ -120,7 +120,7 @@ class _Checks:
         """Look for near duplicates: across `test` the policy decides, elsewhere they are only reported."""
         kept = np.flatnonzero(self.keep)
         kept = kept[np.unique(self._groups[kept], return_index=True)[1]]
-        pairs = kept[near_pairs(self._raw.images[kept])]
+        pairs = near_pairs(self._raw.images, np.sort(kept))
         crosses = self._in_test[pairs].sum(axis=1) == 1
         outside = np.unique(pairs[crosses][~self._in_test[pairs[crosses]]])
         what = "Images of train or valid that are almost the same as one in test"

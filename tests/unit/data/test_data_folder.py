@@ -1,3 +1,4 @@
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,13 @@ def test_a_tar_cut_between_two_files_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1024])
     with pytest.raises(DataError, match="its end is missing"):
         read_folder(path, 32)
+
+
+def test_gzip_in_several_members_and_padded_is_read(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "images.tar", class_files(), "w")
+    content = path.read_bytes()
+    path.write_bytes(gzip.compress(content[:5000]) + gzip.compress(content[5000:]) + bytes(1000))
+    assert np.array_equal(read_folder(path, 32).images, noise(24))
 
 
 def test_a_damaged_gzip_is_refused(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def read_archive(path: Path, size: int, *, must_be_official: bool, progress: Pro
     batches = [_read_batch(files, stem, len(classes), path) for stem in _BATCHES]
     counts = [len(batch.labels) for batch in batches]
     return RawImages(
-        images=_resized(np.concatenate([batch.images for batch in batches]), size),
+        images=_resized(_gather(batches), size),
         labels=np.concatenate([batch.labels for batch in batches]),
         names=[f"{stem}[{n}]" for stem, count in zip(_BATCHES, counts, strict=True) for n in range(count)],
         splits=np.repeat(["train"] * 5 + ["test"], counts),
@@ -105,7 +105,9 @@ def read_archive(path: Path, size: int, *, must_be_official: bool, progress: Pro
 
 @dataclass(frozen=True)
 class _Batch:
-    images: NDArray[np.uint8]
+    """As stored: the red, then the green, then the blue plane of each image, uint8 (N, 3072), and labels (N,)."""
+
+    pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
 
@@ -155,8 +157,7 @@ def _read_batch(files: dict[str, bytes], stem: str, classes: int, path: Path) ->
         raise _wrong_layout(path, f"it has no {stem}")
     if not len(labels) or len(labels) != len(pixels) or labels.min() < 0 or labels.max() >= classes:
         raise _wrong_layout(path, f"the labels of {stem} don't fit its images or the {classes} class names")
-    planes = pixels.reshape(-1, 3, SIZE, SIZE)
-    return _Batch(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels)
+    return _Batch(pixels, labels)
 
 
 def _parse_binary(content: bytes, stem: str, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -185,6 +186,17 @@ def _entry(document: object, key: str, where: str, path: Path) -> object:
             if spelling in document:
                 return document[spelling]
     raise _wrong_layout(path, f"{where} has no {key!r}")
+
+
+def _gather(batches: list[_Batch]) -> NDArray[np.uint8]:
+    """Turn planes into pixels: uint8 (N, 32, 32, 3)."""
+    images = np.empty((sum(len(batch.labels) for batch in batches), SIZE, SIZE, 3), dtype=np.uint8)
+    start = 0
+    for batch in batches:
+        planes = batch.pixels.reshape(-1, 3, SIZE, SIZE)
+        images[start : start + len(planes)] = planes.transpose(0, 2, 3, 1)
+        start += len(planes)
+    return images
 
 
 def _resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -91,7 +91,7 @@ def fog(canvas: Canvas, severity: float, rng: np.random.Generator) -> Canvas:
     """Lay pale fog over the image, denser towards the top, as far things are."""
     count, size = canvas.shape[1:3]
     _, y = grid(size)
-    density = np.clip(severity * (_column(rng, count, 0.85, 1.15) + 0.2 * y), 0, 0.97)
+    density = np.clip(severity * (_column(rng, count, 0.7, 0.9) + 0.15 * y), 0, 1)
     tint = (rng.uniform(0.72, 0.88, (1, count, 1, 1)) + rng.normal(0, 0.01, (3, count, 1, 1))).astype(
         np.float32
     )
