@@ -3,9 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 FAST := not integration and not e2e and not realdata
-SOURCES := src tests benchmarks
+SOURCES := src tests benchmarks docs
 
-.PHONY: help demo repro test test-slow lint types format install lock clean
+.PHONY: help demo repro test test-slow lint types format docs install lock clean
 
 help:             ## Say what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -26,6 +26,7 @@ lint: $(VENV)/.dev    ## Style and room borders
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/black --check --quiet $(SOURCES)
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python docs/generate.py --check
 
 types: $(VENV)/.dev   ## Strict type check
 	$(BIN)/mypy
@@ -33,6 +34,9 @@ types: $(VENV)/.dev   ## Strict type check
 format: $(VENV)/.dev  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/black --quiet $(SOURCES)
+
+docs: $(VENV)/.dev    ## Write the reference pages that are made from code and results
+	$(BIN)/python docs/generate.py
 
 install: $(VENV)/.dev ## The virtual environment with everything in it
 

@@ -37,6 +37,7 @@ class ValidationPolicy(Section):
         leak: The same pixels in train or valid and in test (dropped from train and valid).
         near_duplicate: Almost the same pixels in train or valid and in test.
         contradiction: The same pixels under two labels.
+        max_drop_fraction: A larger share of dropped images stops, whatever they were dropped for.
     """
 
     unreadable: Action = "drop"
@@ -50,7 +51,13 @@ class ValidationPolicy(Section):
 
 
 class SyntheticParams(Section):
-    """How many images the synthetic source draws, and the share of ambiguous ones."""
+    """What the synthetic source draws.
+
+    Attributes:
+        train: Training images, from which `valid` is cut.
+        test: Test images.
+        ambiguous: Share of images in which two classes are drawn over each other.
+    """
 
     train: int = Field(gt=0)
     test: int = Field(gt=0)
