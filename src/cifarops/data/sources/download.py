@@ -13,10 +13,10 @@ from urllib3.exceptions import HTTPError
 from cifarops.errors import IntegrityError, UnavailableError
 from cifarops.progress import Progress, silent
 
-_ATTEMPTS = 5
+_ATTEMPTS = 3
 _CHUNK = 2**18
 _MEGABYTE = 1_000_000
-_TIMEOUT = urllib3.Timeout(connect=15, read=60)
+_TIMEOUT = urllib3.Timeout(connect=10, read=60)
 
 
 def download(url: str, target: Path, *, md5: str, remedy: str, progress: Progress = silent) -> Path:
@@ -59,7 +59,7 @@ def _fetch(url: str, part: Path, remedy: str, progress: Progress) -> None:
     """Fetch until the file is complete; each attempt that brings something gives new attempts."""
     problem = ""
     attempts = _ATTEMPTS
-    with urllib3.PoolManager(timeout=_TIMEOUT, retries=urllib3.Retry(redirect=5, connect=1, read=0)) as pool:
+    with urllib3.PoolManager(timeout=_TIMEOUT, retries=urllib3.Retry(redirect=5, connect=0, read=0)) as pool:
         while attempts:
             before = _size(part)
             try:

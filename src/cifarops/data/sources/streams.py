@@ -1,6 +1,5 @@
 """Reading archives in one pass: hashed and found whole to the last byte."""
 
-import gzip
 import hashlib
 import tarfile
 import zipfile
@@ -13,7 +12,7 @@ from typing import IO, Protocol, cast
 from cifarops.errors import DataError
 from cifarops.progress import Progress
 
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile)
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError)
 GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # what zlib calls a gzip header with the largest window
 _PIECE = 2**16
