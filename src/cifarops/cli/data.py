@@ -78,7 +78,7 @@ def list_command(as_json: JsonFlag = False) -> None:
             snapshot.id,
             snapshot.meta.source.name,
             len(snapshot.classes),
-            ", ".join(f"{name} {info.count:,}" for name, info in snapshot.meta.splits.items()),
+            ", ".join(f"{split} {count:,}" for split, count in snapshot.counts.items()),
             snapshot.meta.parent,
         )
         for snapshot in found
@@ -99,14 +99,14 @@ def show_command(snapshot_id: SnapshotId, as_json: JsonFlag = False) -> None:
 
     snapshot = open_snapshot(Settings.from_environment().snapshots, snapshot_id)
     meta = snapshot.meta
-    counts = zip(snapshot.classes, *(info.per_class for info in meta.splits.values()), strict=True)
+    counts = zip(snapshot.classes, *(meta.splits[split].per_class for split in snapshot.counts), strict=True)
     findings = [
-        (finding.severity, finding.check, finding.action, finding.message, "\n".join(finding.examples[:3]))
+        (finding.severity, finding.check, finding.action, finding.message, *finding.examples[:1])
         for finding in meta.findings
     ]
     human = Group(
         facts("snapshot", _summary(snapshot)),
-        table("images", ("class", *meta.splits), counts),
+        table("images", ("class", *snapshot.counts), counts),
         table("findings", ("severity", "check", "action", "what", "for example"), findings),
         facts("preprocessing", meta.preprocessing.model_dump()),
     )
@@ -132,7 +132,7 @@ def _document(snapshot: "Snapshot") -> dict[str, Any]:
         "source": meta.source.model_dump(),
         "parent": meta.parent,
         "classes": list(meta.classes),
-        "counts": {split: info.count for split, info in meta.splits.items()},
+        "counts": snapshot.counts,
         "findings": [finding.model_dump(mode="json") for finding in meta.findings],
     }
 
@@ -143,7 +143,7 @@ def _summary(snapshot: "Snapshot") -> dict[str, Any]:
         "id": snapshot.id,
         "source": f"{meta.source.kind}: {meta.source.name}",
         "classes": len(meta.classes),
-        **{split: f"{info.count:,} images" for split, info in meta.splits.items()},
+        **{split: f"{count:,} images" for split, count in snapshot.counts.items()},
         "findings": len(meta.findings),
         "where": str(snapshot.path),
     }

@@ -8,7 +8,7 @@ import hashlib
 import io
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,13 @@ class Snapshot:
     def classes(self) -> tuple[str, ...]:
         """Class names; label k is `classes[k]`."""
         return self.meta.classes
+
+    @property
+    def counts(self) -> dict[Split, int]:
+        """Number of images of each split, `train` first."""
+        return {
+            split: self.meta.splits[split].count for split in get_args(Split) if split in self.meta.splits
+        }
 
     @property
     def is_synthetic(self) -> bool:
