@@ -129,8 +129,10 @@ def benchmarks_page() -> str:
             "",
             f"## {name}",
             "",
-            f"`{result['command']}`, {result['when'][:10]}, {machine['processor']}, {machine['cores']} cores,"
-            f" {machine['memory_bytes'] / 2**30:.0f} GiB, load before {machine['load_before']:.1f}.",
+            (
+                f"`{result['command']}`, {result['when'][:10]}, {machine['processor']}, {machine['cores']} cores,"
+                f" {machine['memory_bytes'] / 2**30:.0f} GiB, load before {machine['load_before']:.1f}."
+            ),
             "",
             "| what | measured | target |",
             "| --- | --- | --- |",
