@@ -35,9 +35,11 @@ class Sample:
     cpu_seconds: float
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """Read `--quick` and `--out FILE`."""
+def arguments(description: str, *, data: Path | None = None) -> argparse.Namespace:
+    """Read `--quick`, `--out FILE` and, where a default for it is given, `--data ARCHIVE`."""
     parser = argparse.ArgumentParser(description=description)
+    if data is not None:
+        parser.add_argument("--data", type=Path, default=data, help="archive of real images")
     parser.add_argument("--quick", action="store_true", help="fewer samples, smaller input")
     parser.add_argument("--out", type=Path, required=True, help="the JSON document to write")
     return parser.parse_args()

@@ -69,6 +69,7 @@ def command(
         "valid_accuracy": run.valid_accuracy,
         "seconds": run.seconds,
         "epochs": run.epochs,
+        "images_per_second": run.images_per_second,
     }
     write_pointer(out, document)
     emit(document, as_json=as_json, human=facts(f"Run {run.id}", document))

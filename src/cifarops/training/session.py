@@ -173,5 +173,5 @@ class Session:
         step = load_tensors(self._checkpoint)[1]["step"]
         return DivergenceError(
             f"Training diverged: {error.message} The last good checkpoint, after step {step}, is {self._checkpoint}.",
-            fix="Lower train.learning_rate in params.yaml (0.25 is the usual one) and train again.",
+            fix="Lower train.learning_rate in params.yaml (0.12 is usual) and train again.",
         )
