@@ -13,6 +13,7 @@ from cifarops.errors import CifaropsError, DataError, UsageError
 from cifarops.training.augment import Augmentation, generator
 from cifarops.training.network import WHITENING_IMAGES, Network
 from cifarops.training.optimizer import Optimizer
+from cifarops.training.parallel import Replicas
 from cifarops.training.tensors import Normalizer
 
 _ORDER, _SHIFTS, _WEIGHTS = 1, 2, 3
@@ -58,6 +59,7 @@ class Loop:
         self._normalize = Normalizer(snapshot.meta.preprocessing)
         self._augment = Augmentation(count, translate=params.translate, flip=params.flip, seed=params.seed)
         self.network = self._fresh_network(snapshot)
+        self._replicas = Replicas(self.network, min(torch.get_num_threads(), params.batch_size))
         self._optimizer = Optimizer(self.network, learning_rate=params.learning_rate, dtype=dtype)
 
     def step(self, number: int) -> float:
@@ -66,23 +68,14 @@ class Loop:
         Raises:
             DivergenceError: The loss is not finite; the weights are unchanged.
         """
-        epoch = number // self.steps_per_epoch
-        indices = self.batch(number)
-        shifts = generator(self._params.seed, _SHIFTS, number)
-        images = self._augment(self._data.images[indices], indices, epoch, shifts)
-        with torch.autocast("cpu", self._dtype, enabled=self._dtype != torch.float32):
-            logits = self.network(self._normalize(images, self._dtype))
-        loss = functional.cross_entropy(
-            logits.float(), self._data.labels[indices], label_smoothing=self._params.label_smoothing
-        )
-        value = loss.item()
-        if not math.isfinite(value):
+        parts = self.batch(number).tensor_split(self._replicas.threads)
+        loss = self._replicas.backward(lambda network, part: self._loss(network, parts[part], number, part))
+        if not math.isfinite(loss):
             raise DivergenceError(
-                f"The loss is {value} at step {number + 1}.", fix="Lower train.learning_rate."
+                f"The loss is {loss} at step {number + 1}.", fix="Lower train.learning_rate."
             )
-        loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step(1 - number / self.steps)
-        return value
+        return loss
 
     def batch(self, number: int) -> Tensor:
         """Return the training images of step `number`, int64 (batch,); every epoch has its own order."""
@@ -102,6 +95,21 @@ class Loop:
         if broken:
             raise DivergenceError(f"{broken[0]} holds NaN or infinity.", fix="Lower train.learning_rate.")
         return state
+
+    def _loss(self, network: Network, indices: Tensor, number: int, part: int) -> Tensor:
+        """Return what the images `indices`, part of the batch of step `number`, add to the batch's mean loss."""
+        epoch = number // self.steps_per_epoch
+        shifts = generator(self._params.seed, _SHIFTS, number, part)
+        images = self._augment(self._data.images[indices], indices, epoch, shifts)
+        with torch.autocast("cpu", self._dtype, enabled=self._dtype != torch.float32):
+            logits = network(self._normalize(images, self._dtype))
+        total = functional.cross_entropy(
+            logits.float(),
+            self._data.labels[indices],
+            label_smoothing=self._params.label_smoothing,
+            reduction="sum",
+        )
+        return total / self._params.batch_size
 
     def _fresh_network(self, snapshot: Snapshot) -> Network:
         with torch.random.fork_rng(devices=[]):

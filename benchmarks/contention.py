@@ -1,0 +1,79 @@
+"""A training step with threads over the batch, and with threads inside the operators, alone and beside a busy process.
+
+python -m benchmarks.contention [--quick] --out FILE
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.harness import ROOT, arguments, write
+from cifarops.config import load_params
+from cifarops.training.network import Network
+from cifarops.training.parallel import Replicas
+
+_BATCH, _CLASSES = 512, 10
+_BUSY_SECONDS = 300
+
+
+def main() -> None:
+    """Measure the steps of the profiles `demo` and `fast`."""
+    options = arguments("Training steps beside other work")
+    times = 3 if options.quick else 9
+    results = {profile: _measure(profile, times) for profile in ("demo", "fast")}
+    write(options.out, "contention", threads=torch.get_num_threads(), batch=_BATCH, results=results)
+
+
+def _measure(profile: str, times: int) -> dict[str, dict[str, list[float]]]:
+    params = load_params(ROOT / "params.yaml", profile).train
+    network = Network(params, classes=_CLASSES, size=32).train()
+    images = torch.randn(_BATCH, 3, 32, 32).to(torch.bfloat16)
+    labels = torch.arange(_BATCH) % _CLASSES
+    replicas = Replicas(network, torch.get_num_threads())
+    parts = torch.arange(_BATCH).tensor_split(replicas.threads)
+
+    def loss_of(network: Network, chosen: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(images[chosen])
+        return functional.cross_entropy(logits.float(), labels[chosen])
+
+    ways: dict[str, Callable[[], object]] = {
+        "batch": lambda: replicas.backward(lambda each, part: loss_of(each, parts[part])),
+        "operators": lambda: loss_of(network, torch.arange(_BATCH)).backward(),  # type: ignore[no-untyped-call]
+    }
+    alone = {name: _seconds(way, times) for name, way in ways.items()}
+    with _busy_process():
+        beside = {name: _seconds(way, times) for name, way in ways.items()}
+    return {"alone": alone, "beside_a_busy_process": beside}
+
+
+def _seconds(way: Callable[[], object], times: int) -> list[float]:
+    way()
+    seconds = []
+    for _ in range(times):
+        started = time.perf_counter()
+        way()
+        seconds.append(time.perf_counter() - started)
+    return [statistics.median(seconds), *seconds]
+
+
+@contextmanager
+def _busy_process() -> Iterator[None]:
+    """Keep one core wanted by another program, for a bounded time."""
+    code = f"import time; end = time.time() + {_BUSY_SECONDS}\nwhile time.time() < end: pass"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+if __name__ == "__main__":
+    main()

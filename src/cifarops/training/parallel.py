@@ -1,0 +1,88 @@
+"""A network computed by several threads, each on its own part of every batch.
+
+The threads meet once a step. PyTorch's own way, all threads inside each operator, makes them meet thousands of times a
+step, and oneDNN waits there without giving the core away: as soon as another program wants a core, a step takes many
+times as long (docs/decisions/0003-threads-over-the-batch.md).
+"""
+
+import copy
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import torch
+from torch import Tensor
+
+from cifarops.training.network import Network
+
+
+class Replicas:
+    """A network and copies of it that share its weights; batch norm sees each thread's part by itself.
+
+    Args:
+        network: Gets the gradients and the statistics.
+        threads: How many parts a batch has, at least 1.
+    """
+
+    def __init__(self, network: Network, threads: int) -> None:
+        self._networks = [network, *(_sharing(network) for _ in range(threads - 1))]
+        self._pool = _pool(threads)
+
+    @property
+    def threads(self) -> int:
+        """How many parts a batch has."""
+        return len(self._networks)
+
+    def backward(self, loss_of: Callable[[Network, int], Tensor]) -> float:
+        """Compute the gradient of a loss that is a sum over the parts of a batch.
+
+        Args:
+            loss_of: From a network and a part's number to that part's share of the loss.
+
+        Returns:
+            The loss. The gradient is in the network's parameters, summed in the order of the parts.
+        """
+
+        def work(part: int) -> float:
+            loss = loss_of(self._networks[part], part)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.item()
+
+        self._hand_out_statistics()
+        losses = list(self._pool.map(work, range(self.threads)))
+        self._gather()
+        return sum(losses)
+
+    @torch.no_grad()
+    def _hand_out_statistics(self) -> None:
+        for source, *copies in zip(*(network.buffers() for network in self._networks), strict=True):
+            for each in copies:
+                each.copy_(source)
+
+    @torch.no_grad()
+    def _gather(self) -> None:
+        for first, *others in zip(*(network.parameters() for network in self._networks), strict=True):
+            for each in others:
+                if first.grad is not None and each.grad is not None:
+                    first.grad.add_(each.grad)
+                each.grad = None
+        for first, *others in zip(*(network.buffers() for network in self._networks), strict=True):
+            if first.is_floating_point():
+                first.copy_(torch.stack([first, *others]).mean(dim=0))
+
+
+def _sharing(network: Network) -> Network:
+    replica = copy.deepcopy(network)
+    for mine, shared in zip(replica.parameters(), network.parameters(), strict=True):
+        mine.data = shared.data
+    return replica
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Make threads that use one core each inside every operator; the calling thread keeps its number."""
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, "training", initializer=torch.set_num_threads, initargs=(1,))
+    everyone = Barrier(threads)
+    list(pool.map(lambda _: everyone.wait(), range(threads)))
+    torch.set_num_threads(before)
+    return pool
