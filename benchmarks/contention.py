@@ -17,7 +17,7 @@ from torch.nn import functional
 from benchmarks.harness import ROOT, arguments, write
 from cifarops.config import load_params
 from cifarops.training.network import Network
-from cifarops.training.parallel import Replicas
+from cifarops.training.parallel import Replicas, one_thread_per_operator
 
 _BATCH, _CLASSES = 512, 10
 _BUSY_SECONDS = 300
@@ -36,18 +36,23 @@ def _measure(profile: str, times: int) -> dict[str, dict[str, list[float]]]:
     network = Network(params, classes=_CLASSES, size=32).train()
     images = torch.randn(_BATCH, 3, 32, 32).to(torch.bfloat16)
     labels = torch.arange(_BATCH) % _CLASSES
-    replicas = Replicas(network, torch.get_num_threads())
-    parts = torch.arange(_BATCH).tensor_split(replicas.threads)
+    threads = torch.get_num_threads()
+    replicas = Replicas(network, threads)
+    parts = torch.arange(_BATCH).tensor_split(threads)
 
     def loss_of(network: Network, chosen: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(images[chosen])
         return functional.cross_entropy(logits.float(), labels[chosen])
 
-    ways: dict[str, Callable[[], object]] = {
-        "batch": lambda: replicas.backward(lambda each, part: loss_of(each, parts[part])),
-        "operators": lambda: loss_of(network, torch.arange(_BATCH)).backward(),  # type: ignore[no-untyped-call]
-    }
+    def over_the_batch() -> None:
+        with one_thread_per_operator():
+            replicas.backward(lambda each, part: loss_of(each, parts[part]))
+
+    def inside_operators() -> None:
+        loss_of(network, torch.arange(_BATCH)).backward()  # type: ignore[no-untyped-call]
+
+    ways: dict[str, Callable[[], object]] = {"batch": over_the_batch, "operators": inside_operators}
     alone = {name: _seconds(way, times) for name, way in ways.items()}
     with _busy_process():
         beside = {name: _seconds(way, times) for name, way in ways.items()}

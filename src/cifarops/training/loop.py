@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,13 +40,16 @@ class Loop:
         snapshot: Trained on its `train` split, which is held in memory.
         params: How.
         dtype: Number format of the forward and backward pass; weights are kept in float32.
+        threads: How many compute, each a part of every batch.
 
     Raises:
         DataError: The split can't be trained on.
         UsageError: The batch is larger than the split.
     """
 
-    def __init__(self, snapshot: Snapshot, params: TrainParams, *, dtype: torch.dtype) -> None:
+    def __init__(
+        self, snapshot: Snapshot, params: TrainParams, *, dtype: torch.dtype, threads: int = 1
+    ) -> None:
         self._data = _load(snapshot)
         self._params = params
         self._dtype = dtype
@@ -59,7 +64,7 @@ class Loop:
         self._normalize = Normalizer(snapshot.meta.preprocessing)
         self._augment = Augmentation(count, translate=params.translate, flip=params.flip, seed=params.seed)
         self.network = self._fresh_network(snapshot)
-        self._replicas = Replicas(self.network, min(torch.get_num_threads(), params.batch_size))
+        self._replicas = Replicas(self.network, min(threads, params.batch_size))
         self._optimizer = Optimizer(self.network, learning_rate=params.learning_rate, dtype=dtype)
 
     def step(self, number: int) -> float:
@@ -76,6 +81,11 @@ class Loop:
             )
         self._optimizer.step(1 - number / self.steps)
         return loss
+
+    def accuracy(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
+        """Return the share of images uint8 (N, S, S, 3) that the network as it stands gets right, in [0, 1]."""
+        answers = self._replicas.logits(images, self._normalize)
+        return float((answers.argmax(axis=1) == labels).mean())
 
     def batch(self, number: int) -> Tensor:
         """Return the training images of step `number`, int64 (batch,); every epoch has its own order."""

@@ -6,18 +6,34 @@ times as long (docs/decisions/0003-threads-over-the-batch.md).
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cifarops.training.network import Network
+from cifarops.training.tensors import Normalizer, logits
+
+
+@contextmanager
+def one_thread_per_operator() -> Iterator[int]:
+    """Keep PyTorch from spreading operators over cores while the block runs; yields how many threads it would use."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Replicas:
     """A network and copies of it that share its weights; batch norm sees each thread's part by itself.
+
+    To be used inside `one_thread_per_operator`.
 
     Args:
         network: Gets the gradients and the statistics.
@@ -26,7 +42,7 @@ class Replicas:
 
     def __init__(self, network: Network, threads: int) -> None:
         self._networks = [network, *(_sharing(network) for _ in range(threads - 1))]
-        self._pool = _pool(threads)
+        self._pool = ThreadPoolExecutor(threads, "training")
 
     @property
     def threads(self) -> int:
@@ -53,6 +69,14 @@ class Replicas:
         self._gather()
         return sum(losses)
 
+    def logits(self, images: NDArray[np.uint8], normalizer: Normalizer) -> NDArray[np.float32]:
+        """Answer images uint8 (N, S, S, 3) with the float32 network in evaluation mode: float32 (N, C)."""
+        network = self._networks[0].eval()
+        parts = np.array_split(images, self.threads)
+        answers = np.concatenate(list(self._pool.map(lambda part: logits(network, part, normalizer), parts)))
+        network.train()
+        return answers
+
     @torch.no_grad()
     def _hand_out_statistics(self) -> None:
         for source, *copies in zip(*(network.buffers() for network in self._networks), strict=True):
@@ -76,13 +100,3 @@ def _sharing(network: Network) -> Network:
     for mine, shared in zip(replica.parameters(), network.parameters(), strict=True):
         mine.data = shared.data
     return replica
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Make threads that use one core each inside every operator; the calling thread keeps its number."""
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, "training", initializer=torch.set_num_threads, initargs=(1,))
-    everyone = Barrier(threads)
-    list(pool.map(lambda _: everyone.wait(), range(threads)))
-    torch.set_num_threads(before)
-    return pool

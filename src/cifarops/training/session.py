@@ -13,7 +13,6 @@ from cifarops.training.checkpoint import copy_tensors, load_tensors, save_tensor
 from cifarops.training.interrupt import InterruptionError, Stop
 from cifarops.training.loop import DivergenceError, Loop
 from cifarops.training.run import CHECKPOINT, CURVE, WEIGHTS, Plan, Run
-from cifarops.training.tensors import Normalizer, logits
 from cifarops.training.tracking import Tracker
 
 
@@ -62,7 +61,6 @@ class Session:
         self._tracker = tracker
         self._progress = progress
         self._images, self._labels = snapshot.images("valid"), snapshot.labels("valid")
-        self._normalizer = Normalizer(snapshot.meta.preprocessing)
         self._at = _Standing()
 
     def start(self) -> None:
@@ -125,7 +123,7 @@ class Session:
             epoch=len(self._at.curve) + 1,
             step=self._at.step,
             train_loss=self._at.epoch_loss / steps,
-            valid_accuracy=self._valid_accuracy(),
+            valid_accuracy=self._loop.accuracy(self._images, self._labels),
             images_per_second=steps * self._plan.params.train.batch_size / self._at.epoch_seconds,
         )
         self._at.curve.append(point)
@@ -157,10 +155,6 @@ class Session:
         run.save()
         self._checkpoint.unlink(missing_ok=True)
         return run
-
-    def _valid_accuracy(self) -> float:
-        answers = logits(self._loop.network, self._images, self._normalizer)
-        return float((answers.argmax(axis=1) == self._labels).mean())
 
     def _note(self) -> str:
         epochs = -(-self._loop.steps // self._loop.steps_per_epoch)

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from cifarops.bundle.code import code_identity
 from cifarops.config import Params
 from cifarops.data.snapshot import Snapshot
@@ -14,6 +12,7 @@ from cifarops.progress import Progress, silent
 from cifarops.training.checkpoint import copy_tensors, load_tensors
 from cifarops.training.interrupt import InterruptionError, stop_on_signals
 from cifarops.training.loop import Loop
+from cifarops.training.parallel import one_thread_per_operator
 from cifarops.training.precision import DTYPES, choose_precision
 from cifarops.training.run import RECORD, WEIGHTS, Plan, Precision, Run, open_plan, open_run
 from cifarops.training.session import Session
@@ -55,15 +54,16 @@ def train(
     if plan is not None and (plan.path / RECORD).is_file():
         return open_run(runs, plan.id)
     precision = plan.precision if plan else choose_precision(params.train.precision, cache)
-    loop = Loop(snapshot, params.train, dtype=DTYPES[precision])
-    if warm_start is not None and plan is None:
-        _load_weights(loop, warm_start / WEIGHTS)
-    tracker = Tracker(tracking_uri, runs=runs)
-    followed = plan or _open(snapshot, params, precision, runs, tracker, warm_start)
-    session = Session(followed, loop, snapshot, tracker=tracker, progress=progress)
-    with _tracked(tracker, followed.id), stop_on_signals() as stop:
-        session.start() if plan is None else session.restore()
-        return session.run(stop)
+    with one_thread_per_operator() as threads:
+        loop = Loop(snapshot, params.train, dtype=DTYPES[precision], threads=threads)
+        if warm_start is not None and plan is None:
+            _load_weights(loop, warm_start / WEIGHTS)
+        tracker = Tracker(tracking_uri, runs=runs)
+        followed = plan or _open(snapshot, params, precision, threads, runs, tracker, warm_start)
+        session = Session(followed, loop, snapshot, tracker=tracker, progress=progress)
+        with _tracked(tracker, followed.id), stop_on_signals() as stop:
+            session.start() if plan is None else session.restore()
+            return session.run(stop)
 
 
 def _planned(snapshot: Snapshot, params: Params, runs: Path, resume: str) -> Plan:
@@ -82,6 +82,7 @@ def _open(
     snapshot: Snapshot,
     params: Params,
     precision: Precision,
+    threads: int,
     runs: Path,
     tracker: Tracker,
     warm_start: Path | None,
@@ -93,7 +94,7 @@ def _open(
         "snapshot": snapshot.id,
         "synthetic": str(snapshot.is_synthetic),
         "precision": precision,
-        "threads": str(torch.get_num_threads()),
+        "threads": str(threads),
         "code.version": code.version,
         "code.commit": code.commit or "none",
         "code.dirty": str(code.dirty),
@@ -106,7 +107,7 @@ def _open(
         snapshot=snapshot.id,
         params=params,
         precision=precision,
-        threads=torch.get_num_threads(),
+        threads=threads,
         warm_start=warm_start.name if warm_start else None,
         code=code,
     )

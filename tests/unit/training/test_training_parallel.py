@@ -1,11 +1,15 @@
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cifarops.data.preprocess import Preprocessing
 from cifarops.training.network import Network
-from cifarops.training.parallel import Replicas
+from cifarops.training.parallel import Replicas, one_thread_per_operator
+from cifarops.training.tensors import Normalizer, logits
+from tests.support.snapshots import colour_arrays
 from tests.support.training import tiny_params
 
 
@@ -75,7 +79,28 @@ def test_the_same_work_gives_the_same_bits() -> None:
     assert all(torch.equal(one, other) for one, other in zip(gradient(), gradient(), strict=True))
 
 
-def test_the_caller_keeps_its_own_number_of_threads() -> None:
+def test_answers_come_in_order_and_leave_the_network_training() -> None:
+    network = _network()
+    images, _ = colour_arrays(7, wrong=0, size=16, seed=0)
+    normalizer = Normalizer(Preprocessing.fitted(images))
+    together = Replicas(network, 3).logits(images, normalizer)
+    assert network.training
+    np.testing.assert_allclose(together, logits(network, images, normalizer), rtol=1e-5, atol=1e-6)
+
+
+def test_no_operator_spreads_over_cores_while_training_and_all_may_again_after_it() -> None:
     before = torch.get_num_threads()
-    Replicas(_network(), 3).backward(_losses(*_batch(6), parts=3))
+    seen = []
+
+    def loss_of(network: Network, part: int) -> Tensor:
+        loss: Tensor = network(torch.ones(64, 3, 16, 16)).sum()
+        seen.append(torch.get_num_threads())
+        return loss
+
+    with one_thread_per_operator() as threads:
+        assert threads == before
+        replicas = Replicas(_network(), 2)
+        for _ in range(2):
+            replicas.backward(loss_of)
+    assert seen == [1, 1, 1, 1]
     assert torch.get_num_threads() == before
