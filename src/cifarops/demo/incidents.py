@@ -9,7 +9,7 @@ from cifarops.errors import CifaropsError
 from cifarops.simulation.traffic import deliver_labels
 
 _BAD_EPOCHS = 0.3
-_SPECIALIST_PATIENCE = 2
+_SPECIALIST_PATIENCE = 1.5
 _WATCH_STEP = 200
 _WATCH_LIMIT = 1000
 
@@ -29,8 +29,7 @@ def bad_model(scene: Scene, step: Step) -> None:
 
 def rollback(scene: Scene, step: Step) -> None:
     """A model trained further on the old images only beats production on the test set, but not in the fog."""
-    warm = scene.params.retrain
-    params = _with(scene.params, epochs=_SPECIALIST_PATIENCE * warm.epochs, learning_rate=warm.learning_rate)
+    params = _with(scene.params, epochs=_SPECIALIST_PATIENCE * scene.params.train.epochs)
     run = scene.train(scene.snapshot, params, warm_start=scene.first_version)
     bundle = scene.package(run, scene.snapshot)
     verdict = scene.gate("specialist", bundle, scene.snapshot, against=scene.running())
