@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import importlib.util
 import json
 import os
 import sys
@@ -72,11 +71,9 @@ def build() -> typer.Typer:
     )
     app.callback()(_root)
     for name in _COMMANDS:
-        if importlib.util.find_spec(f"cifarops.cli.{name}"):  # TEMPORARY
-            app.command(name)(importlib.import_module(f"cifarops.cli.{name}").command)
+        app.command(name)(importlib.import_module(f"cifarops.cli.{name}").command)
     for name in _GROUPS:
-        if importlib.util.find_spec(f"cifarops.cli.{name}"):  # TEMPORARY
-            app.add_typer(importlib.import_module(f"cifarops.cli.{name}").app, name=name)
+        app.add_typer(importlib.import_module(f"cifarops.cli.{name}").app, name=name)
     return app
 
 
