@@ -156,13 +156,13 @@ def test_a_run_is_not_carried_on_with_other_parameters(root: Path, snapshot: Sna
 def test_another_networks_weights_are_refused_before_a_run_is_made(root: Path, snapshot: Snapshot) -> None:
     before = set(root.glob("runs/*"))
     with pytest.raises(UsageError, match="belongs to another network"):
-        _train(root, snapshot, params=tiny_params(widths=[8, 8, 9]), warm_start=_first(root))
+        _train(root, snapshot, params=tiny_params(widths=[16, 16, 33]), warm_start=_first(root))
     assert set(root.glob("runs/*")) == before
 
 
 def test_a_checkpoint_of_another_network_is_refused(root: Path, snapshot: Snapshot) -> None:
     path, _ = _stop_at(root, 8, signal.SIGTERM)
-    other = tiny_params(epochs=6, widths=[8, 8, 9])
+    other = tiny_params(epochs=6, widths=[16, 16, 33])
     plan = json.loads((path / PLAN).read_text())
     (path / PLAN).write_text(json.dumps({**plan, "params": other.model_dump(mode="json")}))
     with pytest.raises(UsageError, match="belongs to another network"):

@@ -35,7 +35,13 @@ def tiny_snapshot(root: Path, *, size: int = 16, wrong: float = 0.0, train: Arra
 
 def tiny_params(**train: Any) -> Params:
     """Return the smoke profile with a network of a few filters; `train` overrides."""
-    tiny = {"widths": [8, 8, 8], "depths": [1, 1, 1], "batch_size": 32, "epochs": 2, "precision": "float32"}
+    tiny = {
+        "widths": [16, 16, 32],
+        "depths": [1, 1, 1],
+        "batch_size": 32,
+        "epochs": 2,
+        "precision": "float32",
+    }
     return load_params(PARAMS, "smoke", {"train": {**tiny, **train}})
 
 

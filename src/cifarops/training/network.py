@@ -1,4 +1,4 @@
-"""The network: a whitening patch layer, three stages of convolutions, and the maximum over what is left.
+"""The network: a whitening layer, three stages of convolutions that each halve the image, and a maximum.
 
 Every layer can be folded and quantized: convolution, batch norm, ReLU, max pooling and one matrix product.
 """
@@ -11,15 +11,16 @@ from torch.nn import functional
 
 from cifarops.config import TrainParams
 
-_PATCH, _STRIDE, _STEM_CHANNELS = 4, 2, 64
+_PATCH = 2
+_STEM_CHANNELS = 2 * 3 * _PATCH**2
 WHITENING_IMAGES = 5_000
 _REGULARIZER = 5e-4
-_BODY_SIZE = 16
+_BODY_SIZE = 32
 _NORM_MOMENTUM = 0.3
 
 
 class Stage(nn.Sequential):
-    """Convolutions 3×3 at one resolution, each with batch norm and ReLU.
+    """Convolutions 3×3, each with batch norm and ReLU; the first sees twice the resolution and is pooled.
 
     Args:
         inputs: Channels in.
@@ -33,7 +34,12 @@ class Stage(nn.Sequential):
             convolution = nn.Conv2d(inputs if index == 0 else outputs, outputs, 3, padding=1, bias=False)
             # Identity at the start (Zagoruyko & Komodakis 2017): a deeper network begins as a shallow one.
             nn.init.dirac_(convolution.weight[: convolution.in_channels])
-            layers += [convolution, nn.BatchNorm2d(outputs, momentum=_NORM_MOMENTUM), nn.ReLU(inplace=True)]
+            # Pooled before batch norm, so that batch norm and ReLU touch a quarter of the pixels.
+            pooling = [nn.MaxPool2d(2)] if index == 0 else []
+            norm = nn.BatchNorm2d(outputs, momentum=_NORM_MOMENTUM)
+            # Fixed at 1: a positive scale commutes with the maximum, so it folds into the convolution before the pool.
+            norm.weight.requires_grad_(False)
+            layers += [convolution, *pooling, norm, nn.ReLU(inplace=True)]
         super().__init__(*layers)
 
 
@@ -50,16 +56,14 @@ class Network(nn.Module):
 
     def __init__(self, params: TrainParams, *, classes: int, size: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, _STEM_CHANNELS, _PATCH, stride=_STRIDE, padding=1, bias=False)
+        self.stem = nn.Conv2d(3, _STEM_CHANNELS, _PATCH, bias=False)
         self.stem.weight.requires_grad_(False)
-        halvings = max(0, round(math.log2(size / _STRIDE / _BODY_SIZE)))
+        halvings = max(0, round(math.log2(size / _BODY_SIZE)))
         self.reduce = nn.MaxPool2d(2**halvings) if halvings else nn.Identity()
         first, second, third = params.widths
         self.stages = nn.Sequential(
             Stage(_STEM_CHANNELS, first, params.depths[0]),
-            nn.MaxPool2d(2),
             Stage(first, second, params.depths[1]),
-            nn.MaxPool2d(2),
             Stage(second, third, params.depths[2]),
         )
         self.head = nn.Linear(third, classes, bias=False)
@@ -82,7 +86,7 @@ class Network(nn.Module):
         Args:
             images: Normalised training images, float32 (N, 3, S, S).
         """
-        patches = functional.unfold(images[:WHITENING_IMAGES], _PATCH, stride=_STRIDE)
+        patches = functional.unfold(images[:WHITENING_IMAGES], _PATCH, stride=_PATCH)
         samples = patches.transpose(1, 2).reshape(-1, patches.shape[1])
         variances, directions = torch.linalg.eigh(samples.T @ samples / len(samples))
         strongest = directions.flip(1)[:, : _STEM_CHANNELS // 2]
