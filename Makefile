@@ -17,7 +17,7 @@ repro: $(VENV)/.train ## The DVC stages, those that changed
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro $(ARGS)
 
 test: $(VENV)/.dev    ## The fast tests
-	$(BIN)/pytest -n 2 -m "$(FAST)" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "$(FAST)" $(ARGS)
 
 test-slow: $(VENV)/.dev  ## The tests with real servers, real data and whole lines
 	$(BIN)/pytest -m "not ($(FAST))" $(ARGS)

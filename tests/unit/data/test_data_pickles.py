@@ -65,7 +65,7 @@ def test_byte_arrays_come_back(protocol: int, order: str) -> None:
         np.array([object()]),
         np.zeros(2, dtype=[("a", "u1")]),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_anything_else_is_refused_and_not_called(value: Any, protocol: int) -> None:
