@@ -35,11 +35,12 @@ def timeline(phases: Sequence[Phase], checks: Sequence[Check]) -> str:
                 position, np.where(mine, rolling, np.nan), color=colour, lw=1.6, label=f"version {number}"
             )
         start = 0
+        named = ""
         for phase in phases:
             axes.axvline(start, color="#9ca3af", lw=0.6, ls=":")
-            axes.text(
-                start, 1.02, phase.name, fontsize=6, color="#6b7280", rotation=30, ha="left", va="bottom"
-            )
+            if phase.name != named:
+                axes.text(start, 1.02, phase.name, fontsize=6, color="#6b7280", rotation=30, va="bottom")
+                named = phase.name
             start += len(phase.log.answered)
         for check in checks:
             if check.report.alarms:

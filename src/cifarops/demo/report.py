@@ -16,7 +16,7 @@ from cifarops.demo.scene import Scene
 from cifarops.evaluation.metrics import Interval
 from cifarops.files import write_atomic
 
-_SAMPLES = 12
+_SAMPLES = 10
 
 
 def write_report(scene: Scene, summary: Summary, path: Path) -> Path:
