@@ -150,11 +150,13 @@ def test_a_demo_killed_at_any_step_leaves_no_process_and_the_next_one_starts_afr
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     for step in ("ingest", "staging", "production"):
+        (workspace / "summary.json").unlink(missing_ok=True)
         process = _start(workspace, "demo", "--profile", "smoke")
         _wait_for_step(workspace, step, process)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         _wait_until_nobody_works_in(workspace)
+    (workspace / "summary.json").unlink()
     process = _start(workspace, "demo", "--profile", "smoke")
     _wait_for_step(workspace, "staging", process)
     process.send_signal(signal.SIGINT)

@@ -16,6 +16,7 @@ from cifarops.errors import CifaropsError
 
 _GROUPS = ("data", "evaluate", "registry", "deploy", "monitor", "simulate")
 _COMMANDS = ("demo", "doctor", "train", "package", "serve", "predict", "retrain")
+_INTERRUPTED = ("Interrupted.", "Nothing is half-written; run the same command again to go on.")
 
 
 class _Root(TyperGroup):
@@ -27,7 +28,7 @@ class _Root(TyperGroup):
         except CifaropsError as error:
             return _fail(error.message, error.fix, error.exit_code)
         except KeyboardInterrupt:
-            return _fail("Interrupted.", "Nothing is half-written; run the same command again to go on.")
+            return _fail(*_INTERRUPTED)
         except ModuleNotFoundError as error:
             return _fail(
                 f"The package {error.name!r} is not installed.",
@@ -79,15 +80,23 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; exits 0 done, 1 refused or failed, 2 bad usage."""
-    build()()
+    try:
+        build()()
+    except KeyboardInterrupt:  # before a command began
+        _say(*_INTERRUPTED)
+        sys.exit(1)
 
 
 def _fail(message: str, fix: str, exit_code: int = 1) -> None:
+    _say(message, fix)
+    raise typer.Exit(exit_code)
+
+
+def _say(message: str, fix: str) -> None:
     if "--json" in sys.argv:
         sys.stdout.write(json.dumps({"error": message, "fix": fix}) + "\n")
-    notes.print(f"error: {message}", style="bold red", markup=False, highlight=False)
-    notes.print(f"  do: {fix}", markup=False, highlight=False)
-    raise typer.Exit(exit_code)
+    notes.print(f"error: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    notes.print(f"  do: {fix}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _explain(error: OSError) -> tuple[str, str]:
