@@ -1,14 +1,15 @@
-"""A training step with threads over the batch, and with threads inside the operators, alone and beside a busy process.
+"""A training step with threads over the batch, and with threads inside the operators, alone and on a machine in full use.
 
 python -m benchmarks.contention [--quick] --out FILE
 """
 
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -54,9 +55,9 @@ def _measure(profile: str, times: int) -> dict[str, dict[str, list[float]]]:
 
     ways: dict[str, Callable[[], object]] = {"batch": over_the_batch, "operators": inside_operators}
     alone = {name: _seconds(way, times) for name, way in ways.items()}
-    with _busy_process():
+    with _busy_cores():
         beside = {name: _seconds(way, times) for name, way in ways.items()}
-    return {"alone": alone, "beside_a_busy_process": beside}
+    return {"alone": alone, "on_a_machine_in_full_use": beside}
 
 
 def _seconds(way: Callable[[], object], times: int) -> list[float]:
@@ -70,14 +71,14 @@ def _seconds(way: Callable[[], object], times: int) -> list[float]:
 
 
 @contextmanager
-def _busy_process() -> Iterator[None]:
-    """Keep one core wanted by another program, for a bounded time."""
+def _busy_cores() -> Iterator[None]:
+    """Keep every core wanted by another program, for a bounded time."""
     code = f"import time; end = time.time() + {_BUSY_SECONDS}\nwhile time.time() < end: pass"
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
-        try:
-            yield
-        finally:
-            process.kill()
+    with ExitStack() as stack:
+        for _ in os.sched_getaffinity(0):
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", code]))
+            stack.callback(process.kill)
+        yield
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ def benchmarks_page() -> str:
         ("commands", _commands),
         ("ingest", _ingest),
         ("training", _training),
+        ("contention", _contention),
         ("gate", _gate),
         ("serving", _serving),
         ("demo", _demo),
@@ -165,7 +166,17 @@ def _ingest(result: dict[str, Any]) -> Rows:
 
 
 def _training(result: dict[str, Any]) -> Rows:
-    raise NotImplementedError
+    accuracy, targets = result["test_accuracy"], result["targets"]
+    measured = f"{accuracy['value']:.1%} ({accuracy['low']:.1%} to {accuracy['high']:.1%})"
+    where = (
+        f"test accuracy, profile `{result['profile']}`, {result['data']}, {result['test_images']:,} images"
+    )
+    yield where, measured, f"{targets['test_accuracy']:.0%}"
+    yield "training", f"{result['training_seconds']:.0f} s", f"{targets['training_seconds']} s"
+    yield "training speed", f"{result['images_per_second']:,.0f} images/s", ""
+    yield "peak memory", f"{result['training_command']['peak_bytes_so_far'] / 1e9:.2f} GB", ""
+    latency = targets["milliseconds_an_image"]
+    yield "one answer, one thread", f"{result['milliseconds_an_image']:.2f} ms", f"{latency:.0f} ms"
 
 
 def _gate(result: dict[str, Any]) -> Rows:
@@ -180,8 +191,27 @@ def _gate(result: dict[str, Any]) -> Rows:
             yield "promoted when one point better, 10,000 images", f"{row['gate']['promote']:.1%}", "80 %"
 
 
+def _contention(result: dict[str, Any]) -> Rows:
+    for profile, ways in result["results"].items():
+        for where, seconds in ways.items():
+            batch, operators = seconds["batch"][0], seconds["operators"][0]
+            words = f"a step of `{profile}`, {where.replace('_', ' ')}"
+            yield words, f"{batch:.3f} s; inside operators {operators:.3f} s ({operators / batch:.1f} ×)", ""
+
+
 def _serving(result: dict[str, Any]) -> Rows:
-    raise NotImplementedError
+    startup = result["startup"]
+    yield "from start to ready", f"{startup['median_seconds']:.2f} s", f"{startup['target_seconds']} s"
+    yield "resident memory, one model", f"{result['resident_bytes']['cifarops'] / 1e6:.0f} MB", ""
+    for name, each in result["medians"].items():
+        mine, plain = each["cifarops"], each["plain"]
+        where = name.replace("_", " ")
+        yield (
+            f"requests/s, {where} (plain FastAPI + ONNX Runtime)",
+            f"{mine['requests_per_second']:.0f} ({plain['requests_per_second']:.0f}), ratio {each['ratio']:.2f}",
+            "",
+        )
+        yield f"p50 / p99, {where}", f"{mine['p50_ms']:.1f} / {mine['p99_ms']:.1f} ms", ""
 
 
 def _demo(result: dict[str, Any]) -> Rows:

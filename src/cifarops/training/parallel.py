@@ -1,8 +1,8 @@
 """A network computed by several threads, each on its own part of every batch.
 
 The threads meet once a step. PyTorch's own way, all threads inside each operator, makes them meet thousands of times a
-step, and oneDNN waits there without giving the core away: as soon as another program wants a core, a step takes many
-times as long (docs/decisions/0003-threads-over-the-batch.md).
+step, and oneDNN waits there without giving the core away: as soon as other programs want the cores, a step takes a
+multiple of its time (docs/decisions/0003-threads-over-the-batch.md).
 """
 
 import copy

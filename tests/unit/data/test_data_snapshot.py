@@ -85,6 +85,18 @@ def test_new_images_join_train_valid_and_recent(base: Snapshot) -> None:
     assert not held_out & {image.tobytes() for name in ("train", "valid") for image in grown.images(name)}
 
 
+def test_new_images_stand_in_train_as_often_as_asked_and_nowhere_else_twice(base: Snapshot) -> None:
+    images, labels = colour_arrays(100, size=base.meta.preprocessing.size, seed=99)
+    once, thrice = (
+        extend_snapshot(base.path.parent, base, images, labels, seed=1, repeat=repeat, name="march")
+        for repeat in (1, 3)
+    )
+    old = counts(base)["train"]
+    new = once.images("train")[old:]
+    assert np.array_equal(thrice.images("train")[old:], np.concatenate([new] * 3))
+    assert {**counts(thrice), "train": 0} == {**counts(once), "train": 0}
+
+
 def test_lineage_and_preprocessing_are_kept(base: Snapshot) -> None:
     grown = extended(base)
     again = extended(grown, seed=2)
