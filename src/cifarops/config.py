@@ -18,6 +18,7 @@ Action = Literal["fail", "drop", "warn"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Width = Annotated[int, Field(ge=1, le=2048)]
 Depth = Annotated[int, Field(ge=1, le=8)]
+_TOP = ("profile", "base", "profiles")
 
 
 class Section(BaseModel):
@@ -219,6 +220,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} has no mappings `base` and `profiles`.", fix="Restore it: git checkout params.yaml."
         )
+    for name in document:
+        if name not in _TOP:
+            raise UsageError(
+                f"{path}: unknown key {name!r}{_nearest(str(name), list(_TOP))}.",
+                fix=f"At the top stand: {', '.join(_TOP)}; everything else belongs under base or a profile.",
+            )
+    for name, overrides in document["profiles"].items():
+        if not isinstance(overrides, dict | None):
+            raise UsageError(
+                f"{path}: profile {name} is {overrides!r}, not a mapping.",
+                fix="Write its keys below it, indented, or leave it empty.",
+            )
     return document
 
 

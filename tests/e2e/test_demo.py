@@ -138,6 +138,9 @@ def test_the_workspace_still_serves_what_the_demo_promoted(played: Path, results
             time.sleep(0.05)
         import numpy as np
 
+        again = _start(played, "demo")
+        assert "still answers at" in again.communicate(timeout=60)[1]
+        assert again.returncode == 1
         answer = client.predict(encode_png(np.full((32, 32, 3), 128, np.uint8)))
         assert answer.model_version == results["rollback"]["restored_version"]
     finally:

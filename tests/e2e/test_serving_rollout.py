@@ -13,7 +13,7 @@ import pytest
 from cifarops.deployment.environment import status
 from cifarops.deployment.process import ServerProcess
 from cifarops.deployment.rollout import promote, rollback
-from cifarops.errors import UnavailableError
+from cifarops.errors import UnavailableError, UsageError
 from cifarops.ledger.store import Ledger
 from cifarops.registry.versions import Registry
 from cifarops.serving.client import Client
@@ -96,8 +96,11 @@ def test_a_server_that_cannot_follow_brings_the_old_version_back(
         assert server.url in caught.value.message
         assert ledger.environment("staging").version == before
         newest = ledger.decisions(environment="staging")[-1]
-        assert (newest.kind, newest.version) == ("rollback", before)
+        assert (newest.kind, newest.version) == ("not_taken_up", 3)
+        assert newest.evidence["runs_again"] == before
         assert "No bundles" in newest.evidence["problem"]
+        with pytest.raises(UsageError, match="Version 3 never ran on staging"):
+            promote("production", 3, ledger=ledger, registry=registry, actor="ada", reason="test")
 
 
 def test_a_server_that_hangs_is_not_forgotten(workspace: Path, ledger: Ledger, registry: Registry) -> None:
@@ -135,7 +138,7 @@ def test_the_commands_tell_people_and_programs(workspace: Path) -> None:
     with ServerProcess("production", workspace=workspace) as server:
         refused = run("deploy", "promote", "5", "--to", "production")
         assert refused.returncode == 2
-        assert "never on staging" in refused.stderr
+        assert "never ran on staging" in refused.stderr
         assert run("deploy", "promote", "5", "--to", "staging").returncode == 0
         done = run("deploy", "promote", "5", "--to", "production", "--reason", "a reason", "--json")
         assert done.returncode == 0, done.stderr

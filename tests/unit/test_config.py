@@ -56,7 +56,16 @@ def test_an_unknown_profile_is_named_with_the_nearest_one() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[1, 2]", "a: [", "base: 3\nprofiles: {demo: {}}\nprofile: demo", "base: {}\nprofiles: {}", "\x00"],
+    [
+        "",
+        "[1, 2]",
+        "a: [",
+        "base: 3\nprofiles: {demo: {}}\nprofile: demo",
+        "base: {}\nprofiles: {}",
+        "base: {}\nprofiles: {demo: fast}",
+        "base: {}\nprofiles: {demo: {}}\ngate: {}",
+        "\x00",
+    ],
 )
 def test_a_damaged_file_is_a_usage_error(tmp_path: Path, content: str) -> None:
     path = tmp_path / "params.yaml"

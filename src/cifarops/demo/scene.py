@@ -21,6 +21,7 @@ from cifarops.serving.client import Client
 from cifarops.settings import EnvironmentName, Settings
 from cifarops.simulation.stream import Stream
 from cifarops.simulation.traffic import TrafficLog, send, steady_traffic
+from cifarops.training.interrupt import InterruptionError
 from cifarops.training.run import Run, open_run
 from cifarops.training.trainer import train
 
@@ -93,15 +94,18 @@ class Scene:
         start = (
             open_run(self.settings.runs, warm_start.run_id).path if warm_start and warm_start.run_id else None
         )
-        return train(
-            snapshot,
-            params,
-            runs=self.settings.runs,
-            tracking_uri=self.settings.tracking_uri,
-            cache=self.settings.cache,
-            warm_start=start,
-            progress=self.progress,
-        )
+        try:
+            return train(
+                snapshot,
+                params,
+                runs=self.settings.runs,
+                tracking_uri=self.settings.tracking_uri,
+                cache=self.settings.cache,
+                warm_start=start,
+                progress=self.progress,
+            )
+        except InterruptionError as error:  # a demo is played again from the start, not resumed
+            raise KeyboardInterrupt from error
 
     def package(self, run: Run, snapshot: Snapshot) -> Bundle:
         """Package a run in this workspace."""

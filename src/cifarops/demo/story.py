@@ -15,7 +15,8 @@ from cifarops.errors import ConflictError, UsageError
 from cifarops.ledger.store import Ledger
 from cifarops.progress import Progress
 from cifarops.registry.versions import Registry
-from cifarops.settings import Settings
+from cifarops.serving.client import Client
+from cifarops.settings import ENVIRONMENTS, Settings
 
 STEPS: tuple[tuple[str, str, Callable[[Scene, Step], None]], ...] = (
     ("ingest", "Ingest the images", launch.ingest),
@@ -112,9 +113,25 @@ def _exclusive(workspace: Path) -> Iterator[None]:
                 f"Another demo runs in {workspace}.",
                 fix="Wait for it, or name another place with CIFAROPS_WORKSPACE.",
             ) from error
+        _refuse_if_served(workspace)
         for leftover in workspace.iterdir():
             if leftover.is_dir():
                 shutil.rmtree(leftover)
             elif leftover != marker:
                 leftover.unlink()
         yield
+
+
+def _refuse_if_served(workspace: Path) -> None:
+    """Leave a workspace alone whose servers still answer, such as one that a user started after the last demo."""
+    path = workspace / "ledger.db"
+    if not path.exists():
+        return
+    with Ledger(path) as ledger:
+        urls = [url for environment in ENVIRONMENTS for url in ledger.servers(environment)]
+    for url in urls:
+        if Client(url, timeout=2).live():
+            raise ConflictError(
+                f"A server of the last demo still answers at {url}.",
+                fix="Stop it first, or name another place with CIFAROPS_WORKSPACE.",
+            )

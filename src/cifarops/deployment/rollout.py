@@ -155,13 +155,20 @@ def _check_allowed(found: "Version", environment: EnvironmentName, ledger: Ledge
             f"The gate's verdict on version {found.number} is {found.verdict or 'missing'}, not promote.",
             fix="Promote a version that passed: cifarops registry list.",
         )
-    if environment == "production" and not ledger.count_decisions(
-        "promote", environment="staging", version=found.number
-    ):
+    if environment == "production" and not _ran_on_staging(found.number, ledger):
         raise UsageError(
-            f"Version {found.number} was never on staging; production takes only what was tried there.",
+            f"Version {found.number} never ran on staging; production takes only what was tried there.",
             fix=f"First: cifarops deploy promote {found.number} --to staging",
         )
+
+
+def _ran_on_staging(version: int, ledger: Ledger) -> bool:
+    """Return whether any promotion to staging was taken up by its servers."""
+    asked, failed = (
+        ledger.count_decisions(kind, environment="staging", version=version)
+        for kind in ("promote", "not_taken_up")
+    )
+    return asked > failed
 
 
 def _taken_back(
@@ -174,7 +181,8 @@ def _taken_back(
 ) -> CifaropsError:
     """Return to what ran before a failed promotion; returns the error to raise."""
     reason = f"version {state.version} was not taken up"
-    decision = Decision("rollback", state.name, seen.version, actor, reason, {"problem": problem})
+    evidence = {"problem": problem, "runs_again": seen.version}
+    decision = Decision("not_taken_up", state.name, state.version, actor, reason, evidence)
     try:
         back = ledger.swap(state, replace(seen), decision)
     except ConflictError as error:

@@ -14,6 +14,7 @@ DecisionKind = Literal[
     "register",
     "promote",
     "rollback",
+    "not_taken_up",
     "test_look",
     "drift_alarm",
     "drift_cleared",

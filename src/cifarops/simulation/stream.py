@@ -1,5 +1,6 @@
 """Where simulated production traffic gets its images from: always with the truth, never from the test set."""
 
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from cifarops.data.snapshot import Arrays, Snapshot, write_snapshot
 from cifarops.data.sources.synthetic import render
+from cifarops.errors import DataError
 from cifarops.simulation.shifts import apply_shift
 
 
@@ -79,10 +81,18 @@ def hold_out(root: Path, snapshot: Snapshot, *, fraction: float, seed: int) -> t
 
     Returns:
         The smaller snapshot, with the first as parent, and a stream of the images taken out.
+
+    Raises:
+        DataError: There are too few images to take any out.
     """
     images, labels = snapshot.images("train"), snapshot.labels("train")
     order = np.random.default_rng(seed).permutation(len(labels))
     taken = int(len(labels) * fraction)
+    if not taken:
+        raise DataError(
+            f"Snapshot {snapshot.id} has {len(labels)} training images; {fraction:.0%} of them is not one.",
+            fix=f"Give at least {math.ceil(1 / fraction)} training images.",
+        )
     out, kept = np.sort(order[:taken]), np.sort(order[taken:])
     splits = {split: (snapshot.images(split), snapshot.labels(split)) for split in snapshot.meta.splits}
     meta = snapshot.meta

@@ -65,7 +65,7 @@ def test_promoting_what_runs_changes_nothing(ledger: Ledger, registry: Registry,
 def test_production_takes_only_what_was_on_staging(
     ledger: Ledger, registry: Registry, versions: list[int]
 ) -> None:
-    with pytest.raises(UsageError, match="never on staging") as caught:
+    with pytest.raises(UsageError, match="never ran on staging") as caught:
         put("production", 1, ledger, registry)
     assert "deploy promote 1 --to staging" in caught.value.fix
     put("staging", 1, ledger, registry)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cifarops.data.preprocess import Preprocessing
 from cifarops.data.snapshot import Snapshot, SourceInfo, write_snapshot
 from cifarops.data.sources.scenes import FILTERS
-from cifarops.errors import UsageError
+from cifarops.errors import DataError, UsageError
 from cifarops.simulation.shifts import apply_shift
 from cifarops.simulation.stream import HeldOutStream, SyntheticStream, hold_out
 
@@ -44,6 +44,11 @@ def test_held_out_images_are_no_longer_trained_on(tmp_path: Path) -> None:
     number = images[:, 0, 0, 0].astype(int) + 256 * images[:, 0, 0, 1].astype(int)
     assert (labels == number % 4).all()
     assert smaller.meta.splits["test"] == whole.meta.splits["test"]
+
+
+def test_too_few_images_to_hold_any_out_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has 9 training images"):
+        hold_out(tmp_path, _snapshot(tmp_path, 9), fraction=0.1, seed=0)
 
 
 @given(st.lists(st.integers(1, 70), min_size=1, max_size=6), st.integers(0, 5))
