@@ -74,7 +74,7 @@ def write(out: Path, name: str, **results: Any) -> None:
     document = {
         "name": name,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", f"benchmarks.{name}", *map(_without_folder, sys.argv[1:])]),
         "commit": _commit(),
         "machine": machine(),
         **results,
@@ -93,6 +93,11 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
     }
+
+
+def _without_folder(argument: str) -> str:
+    """Leave out where a file lies on this machine."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _processor() -> str:
