@@ -15,6 +15,7 @@ from cifarops.cli.common import (
     group,
     progress_bars,
     table,
+    write_pointer,
 )
 from cifarops.config import SourceKind, load_params
 from cifarops.settings import Settings
@@ -46,7 +47,7 @@ def ingest_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Read a source, validate it and write a snapshot; done before with the same input, only look it up."""
-    from cifarops.data.ingest import ingest, write_pointer
+    from cifarops.data.ingest import ingest
 
     overrides = {"data": {"source": source}} if source else {}
     data = load_params(params, profile, overrides).data
@@ -61,8 +62,7 @@ def ingest_command(
             cifar10_url=settings.cifar10_url,
             progress=progress,
         )
-    if out is not None:
-        write_pointer(out, result.snapshot)
+    write_pointer(out, {"snapshot": result.snapshot.id})
     document = _document(result.snapshot) | {"cached": result.cached, "seconds": round(result.seconds, 3)}
     emit(document, as_json=as_json, human=facts("snapshot", _summary(result.snapshot)))
 

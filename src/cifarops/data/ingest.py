@@ -77,11 +77,6 @@ def ingest(
     return Ingested(snapshot, False, time.perf_counter() - started)
 
 
-def write_pointer(path: Path, snapshot: Snapshot) -> None:
-    """Write `{"snapshot": ID}` to a file in one step, for tools that follow files."""
-    write_atomic(path, canonical_json({"snapshot": snapshot.id}) + b"\n")
-
-
 def _require_origin(params: DataParams, origin: str | Path | None) -> str | Path | None:
     """Return the origin as a path if it is local."""
     if params.source == "synthetic":

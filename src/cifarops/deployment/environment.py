@@ -108,7 +108,7 @@ def find_server(environment: EnvironmentName, *, ledger: Path) -> str:
                     return url
     raise UnavailableError(
         f"No server of {environment} is running in this workspace.",
-        fix=f"Start one: cifarops serve --environment {environment}. Or name one with --url.",
+        fix=f"Start one: cifarops serve --environment {environment}. For cifarops predict, --url names one elsewhere.",
     )
 
 

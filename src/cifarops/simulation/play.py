@@ -4,7 +4,8 @@ from typing import Any
 
 from cifarops.bundle.store import find_bundle
 from cifarops.data.snapshot import Snapshot, open_snapshot
-from cifarops.errors import UnavailableError, UsageError
+from cifarops.deployment.environment import find_server
+from cifarops.errors import UsageError
 from cifarops.ledger.store import Ledger
 from cifarops.progress import Progress
 from cifarops.serving.client import Client
@@ -37,18 +38,12 @@ def play(
     """
     with Ledger(settings.ledger) as ledger:
         digest = ledger.environment(environment).digest
-        urls = ledger.servers(environment)
     if digest is None:
         raise UsageError(
             f"{environment} runs no version.",
             fix="Promote one: cifarops deploy promote VERSION --to staging.",
         )
-    client = next((client for client in map(Client, urls) if client.ready()), None)
-    if client is None:
-        raise UnavailableError(
-            f"No server of {environment} answers.",
-            fix=f"Start one: cifarops serve --environment {environment}",
-        )
+    client = Client(find_server(environment, ledger=settings.ledger))
     manifest = find_bundle(settings.bundles, digest).manifest
     stream = _stream(open_snapshot(settings.snapshots, manifest.snapshot), seed)
     log = send(
