@@ -179,7 +179,7 @@ class Params(Section):
 
 
 def load_params(path: Path, profile: str | None = None, overrides: dict[str, Any] | None = None) -> Params:
-    """Read one profile from params.yaml.
+    """Read one profile from params.yaml. The others must be right, too: a slip there would show on the day they are used.
 
     Args:
         path: The file.
@@ -197,11 +197,18 @@ def load_params(path: Path, profile: str | None = None, overrides: dict[str, Any
             f"{path} has no profile {name!r}{_nearest(name, list(profiles))}.",
             fix=f"Use one of: {', '.join(profiles) or 'none defined'}.",
         )
-    merged = _merge(_merge(document["base"], profiles[name] or {}), overrides or {})
+    params = _validated(document, name, overrides or {}, path)
+    for other in profiles:
+        _validated(document, other, {}, path)
+    return params
+
+
+def _validated(document: dict[str, Any], profile: str, overrides: dict[str, Any], path: Path) -> Params:
+    merged = _merge(_merge(document["base"], document["profiles"][profile] or {}), overrides)
     try:
-        return Params.model_validate({"profile": name, **merged})
+        return Params.model_validate({"profile": profile, **merged})
     except ValidationError as error:
-        raise _explain(error, path, name) from error
+        raise _explain(error, path, profile) from error
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -43,6 +43,18 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(tmp_path: Path) -> N
     assert "batch_size" in caught.value.fix
 
 
+def test_a_slip_in_a_profile_that_is_not_selected_is_found(tmp_path: Path) -> None:
+    path = _file(tmp_path, "{source: cifar10}", "{sorce: cifar10}")
+    with pytest.raises(UsageError) as caught:
+        load_params(path, "smoke")
+    assert "profile fast: unknown key 'data.sorce'; did you mean 'source'?" in caught.value.message
+
+
+def test_what_the_command_line_overrides_is_laid_over_the_selected_profile_only() -> None:
+    with pytest.raises(UsageError, match="profile smoke: unknown key 'train.epoks'"):
+        load_params(PARAMS, "smoke", {"train": {"epoks": 1}})
+
+
 def test_a_value_out_of_range_is_named(tmp_path: Path) -> None:
     path = _file(tmp_path, "valid_fraction: 0.1", "valid_fraction: 1.5")
     with pytest.raises(UsageError, match=r"data\.valid_fraction = 1\.5"):
