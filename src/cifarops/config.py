@@ -87,7 +87,19 @@ class DataParams(Section):
     validation: ValidationPolicy = ValidationPolicy()
 
 
-class TrainParams(Section):
+class NetworkParams(Section):
+    """The shape of the network: with the weights, all that is needed to build a trained one again.
+
+    Attributes:
+        widths: Channels of the three stages.
+        depths: Convolutions of the three stages.
+    """
+
+    widths: tuple[Width, Width, Width]
+    depths: tuple[Depth, Depth, Depth]
+
+
+class TrainParams(NetworkParams):
     """One training.
 
     Attributes:
@@ -106,8 +118,6 @@ class TrainParams(Section):
     seed: int = Field(ge=0)
     epochs: float = Field(gt=0)
     batch_size: int = Field(gt=0)
-    widths: tuple[Width, Width, Width]
-    depths: tuple[Depth, Depth, Depth]
     learning_rate: float = Field(gt=0)
     label_smoothing: float = Field(ge=0, lt=1)
     translate: int = Field(ge=0, le=16)

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from cifarops.data.snapshot import Snapshot, newest_snapshot
 from cifarops.errors import CifaropsError, IntegrityError, UsageError
 from cifarops.training.checkpoint import load_tensors
-from cifarops.training.run import CHECKPOINT, CURVE, PLAN, WEIGHTS, Run, open_run
+from cifarops.training.run import CHECKPOINT, CURVE, PLAN, WEIGHTS, Run, open_plan, open_run
 from cifarops.training.trainer import train
 from tests.support.training import tiny_params, tiny_snapshot
 
@@ -114,8 +114,9 @@ def test_everything_is_tracked(root: Path) -> None:
     run = open_run(root / "runs", _first(root).name)
     tracked = MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").get_run(run.id)
     assert tracked.info.status == "FINISHED"
-    assert tracked.data.params["train.learning_rate"] == str(run.params.train.learning_rate)
-    assert tracked.data.params["data.synthetic.train"] == str(run.params.data.synthetic.train)
+    params = open_plan(root / "runs", run.id).params
+    assert tracked.data.params["train.learning_rate"] == str(params.train.learning_rate)
+    assert tracked.data.params["data.synthetic.train"] == str(params.data.synthetic.train)
     assert tracked.data.tags["snapshot"] == run.snapshot
     assert tracked.data.tags["code.commit"] == (run.code.commit or "none")
     assert tracked.data.metrics["final_valid_accuracy"] == run.valid_accuracy

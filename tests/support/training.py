@@ -50,7 +50,7 @@ def made_run(runs: Path, snapshot: Snapshot, params: Params, *, steps: int = 12)
     loop = Loop(snapshot, params.train, dtype=torch.float32)
     for number in range(steps):
         loop.step(number % loop.steps)
-    run = Run(
+    plan = Plan(
         id=uuid.uuid4().hex,
         path=runs / "run",
         snapshot=snapshot.id,
@@ -59,12 +59,9 @@ def made_run(runs: Path, snapshot: Snapshot, params: Params, *, steps: int = 12)
         threads=1,
         warm_start=None,
         code=CodeIdentity(version="1", commit=None, dirty=False),
-        valid_accuracy=0.5,
-        seconds=1.0,
-        epochs=2.0,
-        images_per_second=10.0,
     )
+    plan.save()
+    run = Run.of(plan, valid_accuracy=0.5, seconds=1.0, epochs=2.0, images_per_second=10.0)
     save_tensors(run.path / WEIGHTS, loop.network.state_dict(), {})
-    Plan(**{name: value for name, value in run if name in Plan.model_fields}).save()
     run.save()
     return run

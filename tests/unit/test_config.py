@@ -51,7 +51,7 @@ def test_a_slip_in_a_profile_that_is_not_selected_is_found(tmp_path: Path) -> No
 
 
 def test_what_the_command_line_overrides_is_laid_over_the_selected_profile_only() -> None:
-    with pytest.raises(UsageError, match="profile smoke: unknown key 'train.epoks'"):
+    with pytest.raises(UsageError, match=r"profile smoke: unknown key 'train\.epoks'"):
         load_params(PARAMS, "smoke", {"train": {"epoks": 1}})
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cifarops.config import TrainParams
+from cifarops.config import NetworkParams
 
 _PATCH = 2
 _STEM_CHANNELS = 2 * 3 * _PATCH**2
@@ -54,7 +54,7 @@ class Network(nn.Module):
         size: Height and width of the images in pixels; larger ones are pooled more before the stages.
     """
 
-    def __init__(self, params: TrainParams, *, classes: int, size: int) -> None:
+    def __init__(self, params: NetworkParams, *, classes: int, size: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, _STEM_CHANNELS, _PATCH, bias=False)
         self.stem.weight.requires_grad_(False)

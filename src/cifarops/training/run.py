@@ -10,12 +10,12 @@ runs/ID/bundle.txt               digest of the bundle that it was packaged as, l
 
 import json
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cifarops.bundle.manifest import CodeIdentity
-from cifarops.config import Params
+from cifarops.config import NetworkParams, Params
 from cifarops.errors import IntegrityError, UsageError
 from cifarops.files import write_atomic
 
@@ -26,11 +26,28 @@ WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
 Precision = Literal["float32", "bfloat16"]
 
 
-_Kind = TypeVar("_Kind", bound="Plan")
+class TrainingRecord(NetworkParams):
+    """The `train` section of a training that has ended; whatever else it held is kept and not judged."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    seed: int
 
 
-class Plan(BaseModel):
-    """What is to be trained; with the snapshot it is everything needed to train it again.
+class ParamsRecord(BaseModel):
+    """The parameters of a training that has ended, as they were called at its time.
+
+    Only what packaging reads is typed, so that a run outlives changes of params.yaml's keys.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    profile: str
+    train: TrainingRecord
+
+
+class Training(BaseModel):
+    """What is known of a training from its start on.
 
     Attributes:
         id: The MLflow run id.
@@ -46,11 +63,16 @@ class Plan(BaseModel):
     id: str
     path: Path = Field(exclude=True)
     snapshot: str
-    params: Params
     precision: Precision
     threads: int
     warm_start: str | None
     code: CodeIdentity
+
+
+class Plan(Training):
+    """What is to be trained; with the snapshot it is everything needed to train it again."""
+
+    params: Params
 
     @property
     def profile(self) -> str:
@@ -62,20 +84,32 @@ class Plan(BaseModel):
         write_atomic(self.path / PLAN, self.model_dump_json(indent=2).encode())
 
 
-class Run(Plan):
+class Run(Training):
     """A training that has ended.
 
     Attributes:
+        params: What it was trained with.
         valid_accuracy: Share of `valid` that the float32 network gets right, in [0, 1].
         seconds: Training time, without evaluation.
         epochs: Passes over the training images.
         images_per_second: Training speed over all steps.
     """
 
+    params: ParamsRecord
     valid_accuracy: float
     seconds: float
     epochs: float
     images_per_second: float
+
+    @classmethod
+    def of(cls, plan: Plan, **result: float) -> "Run":
+        """Return the run that `plan` has become; `result` gives the other attributes."""
+        return cls.model_validate({**plan.model_dump(mode="json"), "path": plan.path, **result})
+
+    @property
+    def profile(self) -> str:
+        """The parameter profile."""
+        return self.params.profile
 
     def save(self) -> None:
         """Write `run.json`."""
@@ -101,10 +135,19 @@ def open_plan(runs: Path, run_id: str) -> Plan:
     """Open the plan of a run under `runs`, ended or not, by id or a unique beginning of one.
 
     Raises:
-        UsageError: There is none, or several.
+        UsageError: There is none, or several, or it was made when params.yaml had other keys.
         IntegrityError: The plan is damaged.
     """
-    return _read(Plan, _find(runs, run_id) / PLAN)
+    path = _find(runs, run_id) / PLAN
+    recorded = _read(_RecordedPlan, path)
+    params = _as_of_today(recorded.params)
+    if params is None:
+        code = recorded.code.commit or f"v{recorded.code.version}"
+        raise UsageError(
+            f"Run {recorded.id} was planned when params.yaml had other keys than now.",
+            fix=f"Carry it on with the code that began it (git checkout {code}), or start afresh: cifarops train.",
+        )
+    return Plan(**{**dict(recorded), "params": params})
 
 
 def newest_run(runs: Path) -> Run:
@@ -126,6 +169,22 @@ def run_of(runs: Path, digest: str) -> Run | None:
     return open_run(runs, newest.parent.name) if newest else None
 
 
+_Record = TypeVar("_Record", bound=Training)
+
+
+class _RecordedPlan(Training):
+    params: dict[str, Any]
+
+
+def _as_of_today(recorded: dict[str, Any]) -> Params | None:
+    """Return recorded parameters if they still say everything that a training is told, and nothing else."""
+    try:
+        params = Params.model_validate(recorded)
+    except ValidationError:
+        return None
+    return params if params.model_dump(mode="json") == recorded else None
+
+
 def _find(runs: Path, run_id: str) -> Path:
     matches = sorted(runs.glob(f"{run_id}*/{PLAN}")) if run_id.isalnum() else []
     if len(matches) != 1:
@@ -136,7 +195,7 @@ def _find(runs: Path, run_id: str) -> Path:
     return matches[0].parent
 
 
-def _read(kind: type[_Kind], path: Path) -> _Kind:
+def _read(kind: type[_Record], path: Path) -> _Record:
     try:
         document = json.loads(path.read_bytes())
         return kind.model_validate({**document, "path": path.parent})

@@ -142,8 +142,8 @@ class Session:
         curve = self._plan.path / CURVE
         write_atomic(curve, json.dumps([asdict(point) for point in self._at.curve], indent=2).encode())
         images = self._loop.steps * self._plan.params.train.batch_size
-        run = Run(
-            **dict(self._plan),
+        run = Run.of(
+            self._plan,
             valid_accuracy=self._at.curve[-1].valid_accuracy,
             seconds=self._at.seconds,
             epochs=self._plan.params.train.epochs,

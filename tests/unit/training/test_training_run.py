@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def _plan(runs: Path, run_id: str) -> Plan:
 
 def _finished(runs: Path, run_id: str) -> Run:
     plan = _plan(runs, run_id)
-    run = Run(**dict(plan), valid_accuracy=0.5, seconds=1.0, epochs=2.0, images_per_second=10.0)
+    run = Run.of(plan, valid_accuracy=0.5, seconds=1.0, epochs=2.0, images_per_second=10.0)
     run.save()
     return run
 
@@ -33,7 +34,8 @@ def _finished(runs: Path, run_id: str) -> Run:
 def test_a_run_comes_back_with_all_its_parameters(tmp_path: Path) -> None:
     run = _finished(tmp_path, "a1")
     assert open_run(tmp_path, "a1") == run
-    assert open_run(tmp_path, "a").params == tiny_params()
+    assert open_run(tmp_path, "a").params.model_dump(mode="json") == tiny_params().model_dump(mode="json")
+    assert open_plan(tmp_path, "a").params == tiny_params()
     assert run.profile == "smoke"
 
 
@@ -68,6 +70,46 @@ def test_the_newest_finished_run(tmp_path: Path) -> None:
         os.utime(_finished(tmp_path, name).path / RECORD, (1000 - age, 1000 - age))
     _plan(tmp_path, "d4")
     assert newest_run(tmp_path).id == "a1"
+
+
+def _changed(path: Path, **train: object) -> None:
+    """Make a record look as if `train` had other keys at its time; None takes a key away."""
+    document = json.loads(path.read_text())
+    section = {**document["params"]["train"], **train}
+    document["params"]["train"] = {key: value for key, value in section.items() if value is not None}
+    path.write_text(json.dumps(document))
+
+
+OTHER_KEYS = [{"mixup": 0.2}, {"translate": None}, {"flip": None}, {"epochs": -1}]
+
+
+@pytest.mark.parametrize("train", OTHER_KEYS)
+def test_a_finished_run_outlives_a_change_of_the_parameters(tmp_path: Path, train: dict[str, object]) -> None:
+    run = _finished(tmp_path, "a1")
+    _changed(run.path / RECORD, **train)
+    record = (run.path / RECORD).read_bytes()
+    opened = open_run(tmp_path, "a1")
+    assert (opened.profile, opened.params.train.widths) == ("smoke", (16, 16, 32))
+    opened.save()
+    assert json.loads((run.path / RECORD).read_bytes()) == json.loads(record)
+
+
+@pytest.mark.parametrize("train", OTHER_KEYS)
+def test_an_unfinished_run_is_not_carried_on_with_other_keys(
+    tmp_path: Path, train: dict[str, object]
+) -> None:
+    plan = _plan(tmp_path, "a1")
+    _changed(plan.path / PLAN, **train)
+    with pytest.raises(UsageError, match="a1 was planned when params") as caught:
+        open_plan(tmp_path, "a1")
+    assert "git checkout v1" in caught.value.fix
+
+
+def test_a_finished_run_without_the_networks_shape_is_damaged(tmp_path: Path) -> None:
+    run = _finished(tmp_path, "a1")
+    _changed(run.path / RECORD, widths=None)
+    with pytest.raises(IntegrityError, match=RECORD):
+        open_run(tmp_path, "a1")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff"])
