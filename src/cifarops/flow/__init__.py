@@ -1,0 +1,1 @@
+"""The branch process: policy, checks, freeze, release, hotfix."""

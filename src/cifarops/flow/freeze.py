@@ -1,0 +1,138 @@
+"""The freeze of a branch: an annotated tag on the remote, so that every clone and every server can see it.
+
+Creating a tag by push is atomic: of two people who freeze at once, one wins and the other is told who. The tag's message
+is JSON; no local branch or tag is written on either side.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from cifarops.errors import ConflictError, IntegrityError
+from cifarops.flow.git import REMOTE, REMOTE_TAGS, Git
+
+_PREFIX = "freeze/"
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Who froze what.
+
+    Attributes:
+        branch: The branch that nothing may merge into.
+        by: Who froze it, `Name <address>`.
+        since: When, in UTC.
+        reason: Why, in one line.
+        release: The version being prepared, without the `v`, or "".
+    """
+
+    branch: str
+    by: str
+    since: datetime
+    reason: str
+    release: str
+
+    def age(self, now: datetime) -> timedelta:
+        """Return how long it has lasted."""
+        return now - self.since
+
+    def is_stale(self, now: datetime, *, after_hours: float) -> bool:
+        """Return whether it is so old that it was probably forgotten."""
+        return self.age(now) > timedelta(hours=after_hours)
+
+    def __str__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        return f"{self.branch} is frozen by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC{why}"
+
+
+def fetch_freeze(git: Git, branch: str) -> Freeze | None:
+    """Ask the remote whether a branch is frozen, and by whom.
+
+    Raises:
+        UnavailableError: The remote does not answer.
+        IntegrityError: The tag is there and is none of ours.
+    """
+    wanted = f"refs/tags/{_PREFIX}*:{REMOTE_TAGS}{_PREFIX}*"
+    git("fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", REMOTE, f"+{wanted}")
+    return known_freeze(git, branch)
+
+
+def known_freeze(git: Git, branch: str, *, tags: str = REMOTE_TAGS) -> Freeze | None:
+    """Return the freeze of a branch as last fetched.
+
+    Args:
+        git: The repository.
+        branch: The branch.
+        tags: Where tags lie; `refs/tags/` in the remote itself.
+
+    Raises:
+        IntegrityError: The tag is there and is none of ours.
+    """
+    found = git.run("cat-file", "tag", f"{tags}{_PREFIX}{branch}")
+    if found.returncode:
+        return None
+    try:
+        return _parse(found.stdout.partition("\n\n")[2])
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"The tag {_PREFIX}{branch} of the remote was not written by cifarops: {error!r}.",
+            fix=f"Find out who made it, then lift it: git push {REMOTE} :refs/tags/{_PREFIX}{branch}.",
+        ) from error
+
+
+def put_freeze(git: Git, freeze: Freeze) -> Freeze:
+    """Freeze a branch on the remote; the same person's freeze that stands already is returned as it is.
+
+    Raises:
+        ConflictError: Someone else froze it first.
+        UnavailableError: The remote does not answer.
+        GitError: The remote refuses the tag.
+    """
+    reference = f"refs/tags/{_PREFIX}{freeze.branch}"
+    git.fetch()
+    try:
+        git.push(f"{_make_tag(git, freeze)}:{reference}", lease=f"{reference}:")
+    except ConflictError as error:
+        standing = fetch_freeze(git, freeze.branch)
+        if standing is None:
+            raise
+        if standing.by != freeze.by:
+            raise ConflictError(
+                f"{standing}.",
+                fix=f"Agree with {standing.by}; if it was forgotten: cifarops flow unfreeze.",
+            ) from error
+        return standing
+    return freeze
+
+
+def lift_freeze(git: Git, branch: str) -> Freeze | None:
+    """Lift the freeze of a branch on the remote; return it, or None where there was none.
+
+    Raises:
+        UnavailableError: The remote does not answer.
+        GitError: The remote refuses the deletion.
+    """
+    standing = fetch_freeze(git, branch)
+    if standing is None:
+        return None
+    reference = f"refs/tags/{_PREFIX}{branch}"
+    tag = git("rev-parse", f"{REMOTE_TAGS}{_PREFIX}{branch}")
+    git.push(f":{reference}", lease=f"{reference}:{tag}")
+    return standing
+
+
+def _make_tag(git: Git, freeze: Freeze) -> str:
+    body = json.dumps({**asdict(freeze), "since": freeze.since.isoformat()}, sort_keys=True)
+    header = [
+        f"object {git.commit(f'{REMOTE}/{freeze.branch}')}",
+        "type commit",
+        f"tag {_PREFIX}{freeze.branch}",
+        f"tagger {git('var', 'GIT_COMMITTER_IDENT')}",
+    ]
+    return git("mktag", stdin="\n".join([*header, "", body, ""]))
+
+
+def _parse(body: str) -> Freeze:
+    fields = json.loads(body)
+    since = datetime.fromisoformat(fields["since"]).astimezone(UTC)
+    return Freeze(fields["branch"], fields["by"], since, fields["reason"], fields["release"])

@@ -1,0 +1,270 @@
+"""One Git repository, asked by real git processes; what git says in English becomes a message with a remedy."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cifarops.errors import CifaropsError, ConflictError, UnavailableError, UsageError
+
+REMOTE = "origin"
+# What the remote has, mirrored where no person's own branch or tag is ever touched.
+REMOTE_BRANCHES = f"refs/remotes/{REMOTE}/"
+REMOTE_TAGS = "refs/cifarops/tags/"
+# A hook runs with these set; a `Git` is about the directory that it was given.
+_LOCATIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+_NO_ANSWER = (
+    "Could not read from remote repository",
+    "does not appear to be a git repository",
+    "unable to access",
+    "Could not resolve host",
+    "Connection refused",
+    "terminal prompts disabled",
+)
+_STALE = ("stale info", "fetch first", "non-fast-forward", "already exists", "failed to update ref")
+
+
+class GitError(CifaropsError):
+    """Git refused or failed.
+
+    Attributes:
+        stderr: What git, and through it the remote, said.
+    """
+
+    def __init__(self, message: str, *, fix: str, stderr: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.stderr = stderr
+
+
+class Git:
+    """One repository.
+
+    Args:
+        root: Its top directory, or a bare repository.
+        environment: Variables laid over the process's own, for example `GIT_AUTHOR_NAME`.
+    """
+
+    def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.root = root
+        inherited = {key: value for key, value in os.environ.items() if key not in _LOCATIONS}
+        self.environment = inherited | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"} | dict(environment or {})
+
+    @classmethod
+    def find(cls, inside: Path, environment: Mapping[str, str] | None = None) -> "Git":
+        """Open the repository whose work tree `inside` lies in.
+
+        Raises:
+            UsageError: It lies in none.
+        """
+        here = cls(inside, environment)
+        answer = here.run("rev-parse", "--show-toplevel")
+        if answer.returncode:
+            raise UsageError(
+                f"{inside.absolute()} is not inside a Git work tree.",
+                fix="Change into your clone of the project and run it again.",
+            )
+        return cls(Path(answer.stdout.strip()), environment)
+
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `git ARGUMENTS` in the repository and return what came of it, whatever the exit status.
+
+        Raises:
+            GitError: There is no git on this machine.
+        """
+        try:
+            return subprocess.run(
+                ["git", *arguments],
+                cwd=self.root,
+                env=self.environment,
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+        except FileNotFoundError as error:
+            if not self.root.is_dir():
+                raise UsageError(
+                    f"There is no directory {self.root}.", fix="Name a Git repository that exists."
+                ) from error
+            raise GitError("git is not installed.", fix="Install Git 2.38 or later.") from error
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run `git ARGUMENTS` and return its output without blanks at the ends.
+
+        Raises:
+            GitError: Git failed; the message carries what it said.
+            UnavailableError: The remote does not answer.
+        """
+        result = self.run(*arguments, stdin=stdin)
+        if result.returncode:
+            raise self._explain(arguments, result.stderr)
+        return result.stdout.strip()
+
+    def succeeds(self, *arguments: str) -> bool:
+        """Return whether `git ARGUMENTS` exits with 0."""
+        return self.run(*arguments).returncode == 0
+
+    def current_branch(self) -> str | None:
+        """Return the branch that HEAD is on, or None when it is detached."""
+        answer = self.run("symbolic-ref", "--quiet", "--short", "HEAD")
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    def is_dirty(self) -> bool:
+        """Return whether files that Git knows differ from the last commit."""
+        return bool(self("status", "--porcelain", "--untracked-files=no"))
+
+    def is_shallow(self) -> bool:
+        """Return whether older commits were left out of the clone."""
+        return self("rev-parse", "--is-shallow-repository") == "true"
+
+    def find_commit(self, revision: str) -> str | None:
+        """Return the commit that `revision` names, 40 hex digits, or None."""
+        answer = self.run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    def commit(self, revision: str = "HEAD") -> str:
+        """Return the commit that `revision` names, 40 hex digits.
+
+        Raises:
+            UsageError: It names none.
+        """
+        found = self.find_commit(revision)
+        if found is None:
+            raise UsageError(
+                f"{revision!r} names no commit here.", fix="See what there is: git fetch && git branch -a."
+            )
+        return found
+
+    def is_ancestor(self, ancestor: str, descendant: str) -> bool:
+        """Return whether every change of `ancestor` is in `descendant`."""
+        return self.succeeds("merge-base", "--is-ancestor", ancestor, descendant)
+
+    def remote_branch(self, branch: str) -> str | None:
+        """Return the remote's newest commit of a branch as last fetched, or None where it has no such branch."""
+        return self.find_commit(REMOTE_BRANCHES + branch)
+
+    def remote_branches(self, pattern: str = "") -> dict[str, str]:
+        """Return the remote's branches under `pattern` (for example `hotfix`) as last fetched, with their commits."""
+        return self._refs(REMOTE_BRANCHES, pattern)
+
+    def remote_tags(self, pattern: str = "") -> dict[str, str]:
+        """Return the remote's tags under `pattern` (for example `v*`) as last fetched, with the commits they mark."""
+        return self._refs(REMOTE_TAGS, pattern)
+
+    def has_changes_missing_in(self, revision: str, target: str) -> bool:
+        """Return whether `revision` has commits that `target` lacks."""
+        return not self.is_ancestor(revision, target)
+
+    def conflicts(self, ours: str, theirs: str) -> tuple[str, ...]:
+        """Return the files that a merge of `theirs` into `ours` would leave in conflict; touches no file and no branch.
+
+        Raises:
+            GitError: The two share no history, or git is older than 2.38.
+        """
+        result = self.run("merge-tree", "--write-tree", "--name-only", "--no-messages", ours, theirs)
+        if result.returncode not in (0, 1):
+            raise self._explain(("merge-tree", ours, theirs), result.stderr)
+        return tuple(dict.fromkeys(result.stdout.splitlines()[1:])) if result.returncode else ()
+
+    def fetch(self) -> None:
+        """Mirror the remote's branches and tags; a person's own branches and tags stay as they are.
+
+        Raises:
+            UnavailableError: The remote does not answer.
+            UsageError: There is no remote `origin`.
+        """
+        self.remote_url()
+        self(
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--no-tags",
+            REMOTE,
+            f"+refs/heads/*:{REMOTE_BRANCHES}*",
+            f"+refs/tags/*:{REMOTE_TAGS}*",
+        )
+
+    def push(self, *refspecs: str, options: Sequence[str] = (), lease: str | None = None) -> None:
+        """Push to the remote, all or nothing.
+
+        Args:
+            refspecs: What goes where: `commit:refs/heads/x`, `:refs/tags/x` to delete.
+            options: Push options, for example `merge_request.create`.
+            lease: `ref:commit` that must still hold on the remote; `ref:` for one that must not exist yet.
+
+        Raises:
+            ConflictError: The remote has something else there; nothing was pushed.
+            GitError: The remote refused; the message carries what it said.
+            UnavailableError: The remote does not answer.
+        """
+        flags = [f"--push-option={option}" for option in options]
+        if lease is not None:
+            flags.append(f"--force-with-lease={lease}")
+        result = self.run("push", "--porcelain", "--atomic", "--no-verify", *flags, REMOTE, *refspecs)
+        if result.returncode == 0:
+            return
+        said = result.stdout + result.stderr
+        if any(word in said for word in _STALE) and "remote rejected] (pre-receive" not in said:
+            raise ConflictError(
+                f"The remote has something else at {', '.join(_target(refspec) for refspec in refspecs)} by now.",
+                fix="Fetch, look and try again: git fetch && git status.",
+            )
+        raise self._explain(("push", *refspecs), result.stderr)
+
+    def remote_url(self) -> str:
+        """Return where `origin` lies.
+
+        Raises:
+            UsageError: There is no remote `origin`.
+        """
+        answer = self.run("remote", "get-url", REMOTE)
+        if answer.returncode:
+            raise UsageError(
+                f"This repository has no remote {REMOTE!r}.", fix=f"Name it: git remote add {REMOTE} URL."
+            )
+        return answer.stdout.strip()
+
+    def person(self) -> str:
+        """Return who commits here, as `Name <address>`.
+
+        Raises:
+            GitError: Git does not know.
+        """
+        return self("var", "GIT_COMMITTER_IDENT").rsplit(" ", 2)[0]
+
+    def _refs(self, prefix: str, pattern: str) -> dict[str, str]:
+        listed = self(
+            "for-each-ref", "--format=%(refname) %(objectname) %(*objectname)", (prefix + pattern).rstrip("/")
+        )
+        rows = (line.split() for line in listed.splitlines())
+        return {row[0].removeprefix(prefix): row[-1] for row in rows if row[0] != f"{prefix}HEAD"}
+
+    def _explain(self, arguments: Sequence[str], stderr: str) -> CifaropsError:
+        refused = [line.removeprefix("remote:").strip() for line in stderr.splitlines() if "remote:" in line]
+        if any(refused):
+            message, _, fix = " ".join(line for line in refused if line).partition(" do: ")
+            return GitError(
+                f"The remote refused: {message}", fix=fix or "See the message of the remote.", stderr=stderr
+            )
+        if any(sign in stderr for sign in _NO_ANSWER):
+            return UnavailableError(
+                f"The remote {self.run('remote', 'get-url', REMOTE).stdout.strip()} does not answer: {_last(stderr)}",
+                fix="Check the address (git remote -v), the network and your rights, then run it again.",
+            )
+        return GitError(
+            f"git {' '.join(arguments)} failed: {_last(stderr)}",
+            fix="Correct what it names, then run it again.",
+            stderr=stderr,
+        )
+
+
+def _target(refspec: str) -> str:
+    return refspec.rpartition(":")[2].removeprefix("refs/heads/").removeprefix("refs/")
+
+
+def _last(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    return (told or lines or ["no reason given"])[0].removeprefix("fatal: ").removeprefix("error: ")
