@@ -198,6 +198,27 @@ def test_ctrl_c_in_the_same_process_leaves_a_whole_checkpoint(root: Path, snapsh
     assert tracked.info.status == "KILLED"
 
 
+@pytest.mark.parametrize("step", [_STEPS - 1, _STEPS])
+def test_ctrl_c_in_the_last_step_is_not_swallowed_and_loses_nothing(
+    root: Path, snapshot: Snapshot, step: int
+) -> None:
+    before = set(root.glob("runs/*"))
+
+    def interrupt(what: str, done: int, total: int, note: str = "") -> None:
+        if done == step:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(CifaropsError, match=r"run [0-9a-f]+ is complete") as caught:
+        _train(root, snapshot, progress=interrupt)
+    (path,) = set(root.glob("runs/*")) - before
+    assert open_run(root / "runs", path.name).id in caught.value.fix
+    (path / "later").touch()
+    assert (path / WEIGHTS).read_bytes() == _without_run(_first(root), path.name)
+    tracked = MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").get_run(path.name)
+    assert tracked.info.status == "FINISHED"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_tracking_store_that_is_no_database(tmp_path: Path, snapshot: Snapshot) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(IntegrityError, match=r"mlflow\.db can't be read"):

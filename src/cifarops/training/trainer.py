@@ -48,7 +48,8 @@ def train(
         DataError: The snapshot can't be trained on.
         UsageError: The parameters don't fit the snapshot, or the run to resume or start from.
         UnavailableError: The tracking store can't be opened.
-        CifaropsError: The training diverged or was interrupted; the checkpoint that it names can be resumed.
+        CifaropsError: The training diverged or was interrupted; the checkpoint that it names can be resumed, or the
+            run that it names is complete.
     """
     plan = None if resume is None else _planned(snapshot, params, runs, resume)
     if plan is not None and (plan.path / RECORD).is_file():
@@ -61,9 +62,16 @@ def train(
         tracker = Tracker(tracking_uri, runs=runs)
         followed = plan or _open(snapshot, params, precision, threads, runs, tracker, warm_start)
         session = Session(followed, loop, snapshot, tracker=tracker, progress=progress)
-        with _tracked(tracker, followed.id), stop_on_signals() as stop:
-            session.start() if plan is None else session.restore()
-            return session.run(stop)
+        with stop_on_signals() as stop:
+            with _tracked(tracker, followed.id):
+                session.start() if plan is None else session.restore()
+                run = session.run(stop)
+            if stop.requested:  # too late to save anything by stopping, but whoever asked must not be ignored
+                raise InterruptionError(
+                    f"Interrupted when the training had just ended; run {run.id} is complete.",
+                    fix=f"Go on with: cifarops package {run.id}",
+                )
+    return run
 
 
 def _planned(snapshot: Snapshot, params: Params, runs: Path, resume: str) -> Plan:
