@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-FAST := not integration and not e2e and not realdata
+FAST := not integration and not e2e and not realdata and not flow and not services and not soak
 SOURCES := src tests benchmarks docs
 
 .PHONY: help demo repro test test-slow lint types format docs install lock clean

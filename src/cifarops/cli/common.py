@@ -38,7 +38,7 @@ def emit(document: Any, *, as_json: bool, human: Any = None) -> None:
     if as_json:
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, default=str) + "\n")
     elif human is not None:
-        Console().print(human)
+        Console().print(human, markup=False, soft_wrap=isinstance(human, str))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
