@@ -9,11 +9,19 @@ from cifarops.settings import EnvironmentName, Settings
 
 def command(
     environment: Annotated[EnvironmentName, typer.Option(help="Whose version answers.")] = "production",
-    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than loopback need --announce.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8080,
     keep_images: Annotated[
         bool, typer.Option("--keep-images", help="Keep the images too, so that retraining can use them.")
     ] = False,
+    announce: Annotated[
+        str | None,
+        typer.Option(
+            help="URL at which deployments reach this server, when it runs in a container or a pod."
+        ),
+    ] = None,
     stop_with_stdin: Annotated[
         bool, typer.Option("--stop-with-stdin", hidden=True, help="Stop when standard input closes.")
     ] = False,
@@ -29,5 +37,6 @@ def command(
         ledger=settings.ledger,
         bundles=settings.bundles,
         keep_images=keep_images,
+        announce=announce,
         stop_with_stdin=stop_with_stdin,
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -36,25 +37,29 @@ def serve(
     ledger: Path,
     bundles: Path,
     keep_images: bool,
+    announce: str | None = None,
     stop_with_stdin: bool = False,
 ) -> None:
     """Answer requests for an environment until SIGTERM or SIGINT; requests in flight are finished first.
 
     Args:
         environment: Which environment.
-        host: A loopback address or name.
+        host: A loopback address or name; any address with `announce`.
         port: TCP port; 0 takes a free one.
         ledger: The ledger's file; says which version to run, and takes predictions and feedback.
         bundles: Directory of bundles.
         keep_images: Whether the images themselves go to the ledger.
+        announce: URL at which a deployment reaches this server, where that is not the address it listens on: in a
+            container or a pod, which then decides who else does.
         stop_with_stdin: Also stop when standard input closes, that is when the parent process is gone.
 
     Raises:
-        UsageError: `host` is not a loopback address.
+        UsageError: `host` is not a loopback address and nothing is announced, or `announce` is no URL.
         UnavailableError: The port is taken or not allowed.
     """
+    _check_reach(host, announce)
     listening = _bind(host, port)
-    url = _url(listening)
+    url = announce or _url(listening)
     code_version = version("cifarops")
     metrics = Metrics(environment, code_version)
     with (
@@ -117,12 +122,23 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    if host not in _LOOPBACK:
+def _check_reach(host: str, announce: str | None) -> None:
+    if announce is None and host not in _LOOPBACK:
         raise UsageError(
             f"Serving on {host} would let everyone on the network predict and label without a password.",
-            fix="Use --host 127.0.0.1 and put a proxy that checks who asks in front of it.",
+            fix="Use --host 127.0.0.1 and put a proxy that checks who asks in front of it. In a container, which"
+            " decides itself who reaches it, name the address outside: --announce URL",
         )
+    if announce is not None:
+        parts = urlsplit(announce)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(
+                f"{announce!r} is no address of a server.",
+                fix="Give one like --announce http://127.0.0.1:8081",
+            )
+
+
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

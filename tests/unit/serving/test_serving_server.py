@@ -9,7 +9,7 @@ from cifarops.errors import UnavailableError, UsageError
 from cifarops.serving.server import serve
 
 
-def start(host: str, port: int, folder: Path) -> None:
+def start(host: str, port: int, folder: Path, announce: str | None = None) -> None:
     serve(
         "production",
         host=host,
@@ -17,6 +17,7 @@ def start(host: str, port: int, folder: Path) -> None:
         ledger=folder / "ledger.db",
         bundles=folder / "bundles",
         keep_images=False,
+        announce=announce,
     )
 
 
@@ -24,6 +25,19 @@ def start(host: str, port: int, folder: Path) -> None:
 def test_only_loopback_addresses_are_served(host: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="without a password"):
         start(host, 0, tmp_path)
+
+
+def test_a_container_names_the_address_outside_and_listens_everywhere(tmp_path: Path) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(UnavailableError, match=f"Port {port} on 0.0.0.0 is taken"):
+            start("0.0.0.0", port, tmp_path, announce="http://127.0.0.1:8081")
+
+
+@pytest.mark.parametrize("announce", ["", "8081", "127.0.0.1:8081", "http://", "ftp://here:8081"])
+def test_what_is_announced_must_be_an_address(announce: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no address of a server"):
+        start("0.0.0.0", 0, tmp_path, announce)
 
 
 def test_a_taken_port_is_refused_before_anything_is_made(tmp_path: Path) -> None:
