@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 from pydantic.fields import FieldInfo
 
-from cifarops.config import Params, Section
+from cifarops.config import Params
+from cifarops.strict import Section
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"

@@ -4,14 +4,14 @@
 and the nearest valid one.
 """
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from cifarops.errors import UsageError
+from cifarops.strict import Section, did_you_mean, explain
 
 SourceKind = Literal["cifar10", "folder", "synthetic"]
 Action = Literal["fail", "drop", "warn"]
@@ -19,12 +19,6 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Width = Annotated[int, Field(ge=1, le=2048)]
 Depth = Annotated[int, Field(ge=1, le=8)]
 _TOP = ("profile", "base", "profiles")
-
-
-class Section(BaseModel):
-    """A strict, frozen part of the parameters."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ValidationPolicy(Section):
@@ -204,7 +198,7 @@ def load_params(path: Path, profile: str | None = None, overrides: dict[str, Any
     name = str(profile or document.get("profile"))
     if name not in profiles:
         raise UsageError(
-            f"{path} has no profile {name!r}{_nearest(name, list(profiles))}.",
+            f"{path} has no profile {name!r}{did_you_mean(name, profiles)}.",
             fix=f"Use one of: {', '.join(profiles) or 'none defined'}.",
         )
     params = _validated(document, name, overrides or {}, path)
@@ -218,7 +212,8 @@ def _validated(document: dict[str, Any], profile: str, overrides: dict[str, Any]
     try:
         return Params.model_validate({"profile": profile, **merged})
     except ValidationError as error:
-        raise _explain(error, path, profile) from error
+        where = f"{path}, profile {profile}"
+        raise explain(error, Params, where=where, reference="docs/reference/params.md") from error
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -240,7 +235,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     for name in document:
         if name not in _TOP:
             raise UsageError(
-                f"{path}: unknown key {name!r}{_nearest(str(name), list(_TOP))}.",
+                f"{path}: unknown key {name!r}{did_you_mean(str(name), _TOP)}.",
                 fix=f"At the top stand: {', '.join(_TOP)}; everything else belongs under base or a profile.",
             )
     for name, overrides in document["profiles"].items():
@@ -258,34 +253,3 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _explain(error: ValidationError, path: Path, profile: str) -> UsageError:
-    # A misspelt key is also a missing one; the misspelling is what helps.
-    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        siblings = list(_section_at(first["loc"][:-1]).model_fields)
-        nearest = _nearest(str(first["loc"][-1]), siblings)
-        return UsageError(
-            f"{path}, profile {profile}: unknown key {key!r}{nearest}.",
-            fix=f"Valid keys there: {', '.join(siblings)}.",
-        )
-    return UsageError(
-        f"{path}, profile {profile}: {key} = {first.get('input')!r}: {first['msg']}.",
-        fix="Correct the value; docs/reference/params.md lists every key and its range.",
-    )
-
-
-def _section_at(location: tuple[int | str, ...]) -> type[Section]:
-    section: type[Section] = Params
-    for part in location:
-        annotation = section.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, Section):
-            section = annotation
-    return section
-
-
-def _nearest(name: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(name, valid, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

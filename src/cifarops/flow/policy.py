@@ -4,17 +4,16 @@ It names the branches, what may merge into what, what that takes, and the enviro
 that names the key and the nearest valid one; a name that points nowhere is an error too.
 """
 
-import difflib
 import re
 from pathlib import Path
-from types import GenericAlias
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from cifarops.errors import UsageError
 from cifarops.settings import EnvironmentName
+from cifarops.strict import Section, did_you_mean, explain
 
 Role = Literal["developer", "maintainer"]
 Count = Annotated[int, Field(ge=0, le=100)]
@@ -27,12 +26,6 @@ def _regular(expression: str) -> str:
     except re.error as error:
         raise ValueError(f"no regular expression: {error}") from error
     return expression
-
-
-class Section(BaseModel):
-    """A strict, frozen part of the policy."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Names(Section):
@@ -182,7 +175,7 @@ class Policy(Section):
             for branch in branches:
                 if branch not in self.protected:
                     raise ValueError(
-                        f"{key}: {branch!r} is no protected branch{_nearest(branch, self.protected)}"
+                        f"{key}: {branch!r} is no protected branch{did_you_mean(branch, self.protected)}"
                     )
         return self
 
@@ -197,7 +190,7 @@ class Policy(Section):
                 if source not in self.work and source not in self.protected:
                     known = [*self.work, *self.protected]
                     raise ValueError(
-                        f"protected.{target}.accepts: there is no {source!r}{_nearest(source, known)}"
+                        f"protected.{target}.accepts: there is no {source!r}{did_you_mean(source, known)}"
                     )
             for kind, work in self.work.items():
                 if target in work.into and kind not in protected.accepts:
@@ -223,38 +216,4 @@ def load_policy(path: Path) -> Policy:
     try:
         return Policy.model_validate(document)
     except ValidationError as error:
-        raise _explain(error, path) from error
-
-
-def _explain(error: ValidationError, path: Path) -> UsageError:
-    # A misspelt key is also a missing one; the misspelling is what helps.
-    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        siblings = _keys_at(first["loc"][:-1])
-        return UsageError(
-            f"{path}: unknown key {key!r}{_nearest(str(first['loc'][-1]), siblings)}.",
-            fix=f"Valid keys there: {', '.join(siblings)}.",
-        )
-    if first["type"] == "value_error":
-        where = f"{key}: " if key else ""
-        return UsageError(f"{path}: {where}{first['ctx']['error']}.", fix="Let both name the same branches.")
-    return UsageError(
-        f"{path}: {key or 'the whole'} = {first.get('input')!r}: {first['msg']}.",
-        fix="Correct the value; docs/reference/flow.md lists every key.",
-    )
-
-
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    section: Any = Policy
-    for part in location:
-        if isinstance(section, type) and not isinstance(section, GenericAlias):
-            section = section.model_fields[str(part)].annotation  # type: ignore[attr-defined]
-        else:  # one entry of a mapping of sections
-            section = get_args(section)[1]
-    return [field.alias or name for name, field in section.model_fields.items()]
-
-
-def _nearest(name: str, valid: Any) -> str:
-    close = difflib.get_close_matches(name, list(valid), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+        raise explain(error, Policy, where=str(path), reference="docs/reference/flow.md") from error
