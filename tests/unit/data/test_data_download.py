@@ -65,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield running
         running.shutdown()
@@ -107,6 +107,13 @@ def test_without_ranges_it_starts_over(server: Server, tmp_path: Path) -> None:
 def test_a_part_that_is_already_whole_is_taken(server: Server, tmp_path: Path) -> None:
     (tmp_path / f"{PYTHON}.part").write_bytes(CONTENT)
     assert fetch(server, tmp_path).read_bytes() == CONTENT
+    assert server.asked == []
+
+
+def test_a_part_that_is_as_long_but_not_the_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
+    (tmp_path / f"{PYTHON}.part").write_bytes(b"x" * len(CONTENT))
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+    assert server.asked == [f"bytes={len(CONTENT)}-", None]
 
 
 def test_a_server_that_never_sends_is_given_up(server: Server, tmp_path: Path) -> None:
@@ -154,7 +161,10 @@ def test_cifar10_from_an_address_must_be_official(server: Server, tmp_path: Path
 
 
 def test_no_network_says_what_else_works(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1") as caught:
+    with pytest.raises(
+        UnavailableError, match=r"127\.0\.0\.1 can't be reached \(Connection refused\)"
+    ) as caught:
         read_cifar10(None, downloads=tmp_path, directory_url="http://127.0.0.1:9/")
+    assert "Pool" not in caught.value.message
     for way in ("--from", "CIFAROPS_CIFAR10_URL", "--source synthetic"):
         assert way in caught.value.fix

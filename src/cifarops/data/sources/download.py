@@ -10,13 +10,13 @@ from pathlib import Path
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from cifarops.data.sources.network import explain, open_pool
 from cifarops.errors import IntegrityError, UnavailableError
 from cifarops.progress import Progress, silent
 
 _ATTEMPTS = 3
 _CHUNK = 2**18
 _MEGABYTE = 1_000_000
-_TIMEOUT = urllib3.Timeout(connect=10, read=60)
 
 
 def download(url: str, target: Path, *, md5: str, remedy: str, progress: Progress = silent) -> Path:
@@ -43,14 +43,9 @@ def download(url: str, target: Path, *, md5: str, remedy: str, progress: Progres
     part = target.with_name(f"{target.name}.part")
     with _locked(target.with_name(f"{target.name}.lock")):
         if not target.exists():
-            _fetch(url, part, remedy, progress)
-            found = _md5(part)
-            if found != md5:
-                part.unlink()
-                raise IntegrityError(
-                    f"What {url} sent has the MD5 {found}, not the official {md5}; it was deleted.",
-                    fix=f"Run it again; if it happens again, the server's copy is wrong: {remedy}",
-                )
+            if not (part.exists() and _md5(part) == md5):  # else only its name was missing
+                _fetch(url, part, remedy, progress)
+                _check(part, url, md5, remedy)
             part.replace(target)
     return target
 
@@ -59,20 +54,30 @@ def _fetch(url: str, part: Path, remedy: str, progress: Progress) -> None:
     """Fetch until the file is complete; each attempt that brings something gives new attempts."""
     problem = ""
     attempts = _ATTEMPTS
-    with urllib3.PoolManager(timeout=_TIMEOUT, retries=urllib3.Retry(redirect=5, connect=0, read=0)) as pool:
-        while attempts:
-            before = _size(part)
-            try:
+    while attempts:
+        before = _size(part)
+        try:
+            with open_pool(url) as pool:
                 if _fetch_rest(pool, url, part, progress):
                     return
-                problem = "the connection broke off"
-            except HTTPError as error:
-                problem = str(error)
-            except _RefusedByServer as error:
-                problem = str(error)
-                break
-            attempts = _ATTEMPTS if _size(part) > before else attempts - 1
+            problem = "the connection broke off"
+        except HTTPError as error:
+            problem = explain(error, url)
+        except _RefusedByServer as error:
+            problem = str(error)
+            break
+        attempts = _ATTEMPTS if _size(part) > before else attempts - 1
     raise UnavailableError(f"{url} can't be fetched: {problem}.", fix=remedy)
+
+
+def _check(part: Path, url: str, md5: str, remedy: str) -> None:
+    found = _md5(part)
+    if found != md5:
+        part.unlink()
+        raise IntegrityError(
+            f"What {url} sent has the MD5 {found}, not the official {md5}; it was deleted.",
+            fix=f"Run it again; if it happens again, the server's copy is wrong: {remedy}",
+        )
 
 
 class _RefusedByServer(Exception):  # noqa: N818 - never leaves this module
@@ -84,9 +89,7 @@ def _fetch_rest(pool: urllib3.PoolManager, url: str, part: Path, progress: Progr
     have = _size(part)
     headers = {"Range": f"bytes={have}-"} if have else {}
     with pool.request("GET", url, headers=headers, preload_content=False) as answer:
-        if (
-            answer.status == 416
-        ):  # nothing is left to send, or the file there is shorter: start over, check at the end
+        if answer.status == 416:  # the file there is no longer than this part, which is not it: start over
             part.unlink()
             return False
         if answer.status not in (200, 206):
