@@ -17,13 +17,15 @@ CREATE TABLE IF NOT EXISTS feedback (
   prediction_id TEXT PRIMARY KEY REFERENCES predictions (id), label INTEGER NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS environments (
   name TEXT PRIMARY KEY, generation INTEGER NOT NULL, version INTEGER, digest TEXT,
-  previous_version INTEGER, previous_digest TEXT, since REAL NOT NULL);
+  previous_version INTEGER, previous_digest TEXT, since REAL NOT NULL, code TEXT, previous_code TEXT);
 CREATE TABLE IF NOT EXISTS servers (
   url TEXT PRIMARY KEY, environment TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS decisions (
   seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, environment TEXT, version INTEGER,
   actor TEXT NOT NULL, reason TEXT NOT NULL, evidence TEXT NOT NULL);
 """
+# Columns that a ledger of an older program lacks.
+_LATER_COLUMNS = {"environments": {"code": "TEXT", "previous_code": "TEXT"}}
 _PATIENCE_SECONDS = 10
 
 
@@ -48,6 +50,7 @@ class Database:
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.executescript(_SCHEMA)
+        self._migrate()
 
     def close(self) -> None:
         """Close the file."""
@@ -58,6 +61,19 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _migrate(self) -> None:
+        """Add the columns that are missing; servers of an older program go on working with the file."""
+        if not any(self._missing(table) for table in _LATER_COLUMNS):
+            return
+        with self._transaction() as connection:  # looks again: another process may have been faster
+            for table in _LATER_COLUMNS:
+                for column, kind in self._missing(table).items():
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+    def _missing(self, table: str) -> dict[str, str]:
+        found = {name for (name,) in self._rows("SELECT name FROM pragma_table_info(?)", (table,))}
+        return {name: kind for name, kind in _LATER_COLUMNS[table].items() if name not in found}
 
     def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
         """Return all rows of a query."""

@@ -15,6 +15,11 @@ DecisionKind = Literal[
     "promote",
     "rollback",
     "not_taken_up",
+    "release",
+    "kept",
+    "rollback_code",
+    "start",
+    "stop",
     "test_look",
     "drift_alarm",
     "drift_cleared",
@@ -82,6 +87,8 @@ class EnvironmentState:
         previous_version: What a rollback returns to, or None.
         previous_digest: Digest of that version's bundle.
         since: Seconds since the epoch.
+        code: SHA-256 of the code release that its servers run, or None where nobody said which.
+        previous_code: What a rollback of the code returns to, or None.
     """
 
     name: EnvironmentName
@@ -91,6 +98,8 @@ class EnvironmentState:
     previous_version: int | None = None
     previous_digest: str | None = None
     since: float = 0.0
+    code: str | None = None
+    previous_code: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,8 @@ from cifarops.ledger.records import (
 )
 
 _SELECT_DECISIONS = "SELECT kind, environment, version, actor, reason, evidence, at, seq FROM decisions"
+# Named, so that a column more does not hinder an older program that shares the file.
+_STATE = ", ".join(field.name for field in fields(EnvironmentState))
 _IMAGE_CHANNELS = 3
 
 
@@ -193,11 +195,7 @@ class Ledger(Database):
 
     def environment(self, name: EnvironmentName) -> EnvironmentState:
         """Return what an environment runs; generation 0 where nothing was ever promoted."""
-        rows = self._rows(
-            "SELECT name, generation, version, digest, previous_version, previous_digest, since"
-            " FROM environments WHERE name = ?",
-            (name,),
-        )
+        rows = self._rows(f"SELECT {_STATE} FROM environments WHERE name = ?", (name,))
         return EnvironmentState(*rows[0]) if rows else EnvironmentState(name)
 
     def swap(self, seen: EnvironmentState, wanted: EnvironmentState, decision: Decision) -> EnvironmentState:
@@ -221,8 +219,9 @@ class Ledger(Database):
                     f"{seen.name} was changed by someone else: it now runs version {row[1] if row else None}.",
                     fix="Look with: cifarops deploy status. Then decide again.",
                 )
+            places = ", ".join("?" * len(fields(state)))
             connection.execute(
-                "INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(state)
+                f"INSERT OR REPLACE INTO environments ({_STATE}) VALUES ({places})", astuple(state)
             )
             _insert_decision(connection, decision)
         return state
@@ -236,10 +235,12 @@ class Ledger(Database):
                 "INSERT OR REPLACE INTO servers VALUES (?, ?, ?, ?)", (url, environment, pid, time.time())
             )
 
-    def retire_server(self, url: str) -> None:
-        """Say that the server at `url` is gone."""
+    def retire_server(self, url: str, pid: int | None = None) -> None:
+        """Say that the server at `url` is gone; with `pid`, only if it is that process that was announced last."""
         with self._transaction() as connection:
-            connection.execute("DELETE FROM servers WHERE url = ?", (url,))
+            connection.execute(
+                "DELETE FROM servers WHERE url = ? AND (? IS NULL OR pid = ?)", (url, pid, pid)
+            )
 
     def servers(self, environment: EnvironmentName) -> list[str]:
         """Return the URLs announced for an environment; one that was killed may still be among them."""

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,8 +137,39 @@ def test_servers_come_and_go(ledger: Ledger) -> None:
     ledger.announce_server("production", "http://127.0.0.1:1", 1)
     ledger.announce_server("staging", "http://127.0.0.1:2", 2)
     assert ledger.servers("production") == ["http://127.0.0.1:1"]
-    ledger.retire_server("http://127.0.0.1:1")
+    ledger.announce_server("production", "http://127.0.0.1:1", 3)  # the successor of 1, at the same address
+    ledger.retire_server("http://127.0.0.1:1", 1)
+    assert ledger.servers("production") == ["http://127.0.0.1:1"]
+    ledger.retire_server("http://127.0.0.1:1", 3)
     assert ledger.servers("production") == []
+    ledger.retire_server("http://127.0.0.1:2")
+    assert ledger.servers("staging") == []
+
+
+_BEFORE_CODE = """
+CREATE TABLE environments (
+  name TEXT PRIMARY KEY, generation INTEGER NOT NULL, version INTEGER, digest TEXT,
+  previous_version INTEGER, previous_digest TEXT, since REAL NOT NULL);
+INSERT INTO environments VALUES ('production', 7, 3, 'ddd', 2, 'ccc', 1.5);
+"""
+
+
+def test_a_ledger_of_before_code_releases_opens_and_gains_them(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(_BEFORE_CODE)
+    programs = [f"""
+from pathlib import Path
+from cifarops.ledger.store import Ledger
+print(Ledger(Path({str(path)!r})).environment("production").generation)
+"""] * 4
+    assert run(*programs) == [(0, "7\n", "")] * 4
+    with Ledger(path) as ledger:
+        seen = ledger.environment("production")
+        assert seen == EnvironmentState("production", 7, 3, "ddd", 2, "ccc", 1.5)
+        ledger.swap(seen, replace(seen, code="new", previous_code="old"), PROMOTE)
+        state = ledger.environment("production")
+        assert (state.version, state.code, state.previous_code) == (3, "new", "old")
 
 
 def test_of_concurrent_promotions_exactly_one_wins(tmp_path: Path) -> None:
