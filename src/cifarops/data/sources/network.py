@@ -43,7 +43,7 @@ def explain(error: exceptions.HTTPError, url: str) -> str:
         cause = cause.original_error
     match cause:
         case exceptions.NameResolutionError():
-            return f"the name of {who} can't be resolved; is there a network?"
+            return f"the name of {who} can't be resolved (no network, or a wrong name)"
         case exceptions.NewConnectionError():
             return f"{who} can't be reached ({_system_says(cause)})"
         case exceptions.TimeoutError():
