@@ -64,6 +64,16 @@ class Forge(Protocol):
     def unlock(self, branch: str) -> None:
         """Let people merge into a branch again, as the policy says."""
 
+    def create_tag(self, tag: str, commit: str, message: str) -> None:
+        """Create an annotated tag.
+
+        Raises:
+            ConflictError: The tag exists, whatever it marks.
+        """
+
+    def delete_tag(self, tag: str) -> None:
+        """Delete a tag; one that is gone is fine."""
+
     def publish(self, tag: str, *, title: str, notes: str, files: Mapping[str, bytes]) -> str:
         """Make a release of a tag that exists and return its address; the same again changes nothing."""
 
@@ -77,11 +87,11 @@ def find_forge(git: Git, policy: "Policy", settings: Settings) -> Forge:
     Raises:
         UsageError: There is no remote, or it is neither.
     """
-    from cifarops.flow.local.forge import LocalForge, is_local
+    from cifarops.flow.local.forge import USER, LocalForge, local_path
 
-    url = git.remote_url()
-    if is_local(url):
-        return LocalForge.open_at(url, git.environment)
+    directory = local_path(git.remote_url())
+    if directory is not None:
+        return LocalForge(directory, git.environment.get(USER, ""))
     from cifarops.flow.gitlab.forge import connect
 
     return connect(git, policy, settings)

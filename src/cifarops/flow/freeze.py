@@ -1,7 +1,6 @@
 """The freeze of a branch: an annotated tag on the remote, so that every clone and every server can see it.
 
-Creating a tag by push is atomic: of two people who freeze at once, one wins and the other is told who. The tag's message
-is JSON; no local branch or tag is written on either side.
+Creating a tag is atomic: of two people who freeze at once, one wins and the other is told who. The tag's message is JSON.
 """
 
 import json
@@ -9,7 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from cifarops.errors import ConflictError, IntegrityError
-from cifarops.flow.git import REMOTE, REMOTE_TAGS, Git
+from cifarops.flow.forge import Forge
+from cifarops.flow.git import REMOTE, REMOTE_BRANCHES, REMOTE_TAGS, Git
 
 _PREFIX = "freeze/"
 
@@ -80,7 +80,7 @@ def known_freeze(git: Git, branch: str, *, tags: str = REMOTE_TAGS) -> Freeze | 
         ) from error
 
 
-def put_freeze(git: Git, freeze: Freeze) -> Freeze:
+def put_freeze(git: Git, forge: Forge, freeze: Freeze) -> Freeze:
     """Freeze a branch on the remote; the same person's freeze that stands already is returned as it is.
 
     Raises:
@@ -88,10 +88,9 @@ def put_freeze(git: Git, freeze: Freeze) -> Freeze:
         UnavailableError: The remote does not answer.
         GitError: The remote refuses the tag.
     """
-    reference = f"refs/tags/{_PREFIX}{freeze.branch}"
-    git.fetch()
+    body = json.dumps({**asdict(freeze), "since": freeze.since.isoformat()}, sort_keys=True)
     try:
-        git.push(f"{_make_tag(git, freeze)}:{reference}", lease=f"{reference}:")
+        forge.create_tag(_PREFIX + freeze.branch, git.commit(REMOTE_BRANCHES + freeze.branch), body)
     except ConflictError as error:
         standing = fetch_freeze(git, freeze.branch)
         if standing is None:
@@ -105,7 +104,7 @@ def put_freeze(git: Git, freeze: Freeze) -> Freeze:
     return freeze
 
 
-def lift_freeze(git: Git, branch: str) -> Freeze | None:
+def lift_freeze(git: Git, forge: Forge, branch: str) -> Freeze | None:
     """Lift the freeze of a branch on the remote; return it, or None where there was none.
 
     Raises:
@@ -113,23 +112,8 @@ def lift_freeze(git: Git, branch: str) -> Freeze | None:
         GitError: The remote refuses the deletion.
     """
     standing = fetch_freeze(git, branch)
-    if standing is None:
-        return None
-    reference = f"refs/tags/{_PREFIX}{branch}"
-    tag = git("rev-parse", f"{REMOTE_TAGS}{_PREFIX}{branch}")
-    git.push(f":{reference}", lease=f"{reference}:{tag}")
+    forge.delete_tag(_PREFIX + branch)
     return standing
-
-
-def _make_tag(git: Git, freeze: Freeze) -> str:
-    body = json.dumps({**asdict(freeze), "since": freeze.since.isoformat()}, sort_keys=True)
-    header = [
-        f"object {git.commit(f'{REMOTE}/{freeze.branch}')}",
-        "type commit",
-        f"tag {_PREFIX}{freeze.branch}",
-        f"tagger {git('var', 'GIT_COMMITTER_IDENT')}",
-    ]
-    return git("mktag", stdin="\n".join([*header, "", body, ""]))
 
 
 def _parse(body: str) -> Freeze:

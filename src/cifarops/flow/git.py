@@ -21,7 +21,7 @@ _NO_ANSWER = (
     "Connection refused",
     "terminal prompts disabled",
 )
-_STALE = ("stale info", "fetch first", "non-fast-forward", "already exists", "failed to update ref")
+_STALE = ("fetch first", "non-fast-forward", "failed to update ref", "cannot lock ref")
 
 
 class GitError(CifaropsError):
@@ -186,27 +186,22 @@ class Git:
             f"+refs/tags/*:{REMOTE_TAGS}*",
         )
 
-    def push(self, *refspecs: str, options: Sequence[str] = (), lease: str | None = None) -> None:
+    def push(self, *refspecs: str) -> None:
         """Push to the remote, all or nothing.
 
         Args:
             refspecs: What goes where: `commit:refs/heads/x`, `:refs/tags/x` to delete.
-            options: Push options, for example `merge_request.create`.
-            lease: `ref:commit` that must still hold on the remote; `ref:` for one that must not exist yet.
 
         Raises:
             ConflictError: The remote has something else there; nothing was pushed.
             GitError: The remote refused; the message carries what it said.
             UnavailableError: The remote does not answer.
         """
-        flags = [f"--push-option={option}" for option in options]
-        if lease is not None:
-            flags.append(f"--force-with-lease={lease}")
-        result = self.run("push", "--porcelain", "--atomic", "--no-verify", *flags, REMOTE, *refspecs)
+        result = self.run("push", "--porcelain", "--atomic", REMOTE, *refspecs)
         if result.returncode == 0:
             return
         said = result.stdout + result.stderr
-        if any(word in said for word in _STALE) and "remote rejected] (pre-receive" not in said:
+        if any(sign in said for sign in _STALE):
             raise ConflictError(
                 f"The remote has something else at {', '.join(_target(refspec) for refspec in refspecs)} by now.",
                 fix="Fetch, look and try again: git fetch && git status.",

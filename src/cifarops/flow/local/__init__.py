@@ -1,0 +1,1 @@
+"""A forge in one directory: a bare repository, hooks that enforce the policy, merge requests."""
