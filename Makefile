@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FAST := not integration and not e2e and not realdata and not flow and not services and not soak
 SOURCES := src tests benchmarks docs
 
-.PHONY: help demo repro test test-slow lint types format docs install lock clean
+.PHONY: help demo repro test test-slow lint types format docs install flow-tools lock clean
 
 help:             ## Say what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -40,6 +40,8 @@ docs: $(VENV)/.dev    ## Write the reference pages that are made from code and r
 
 install: $(VENV)/.dev ## The virtual environment with everything in it
 
+flow-tools: ci/tools/node_modules/.package-lock.json  ## What interprets the pipeline without a server (npm)
+
 lock: $(VENV)/.dev    ## Write constraints.txt from what is installed
 	{ head -1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.tmp
 	mv constraints.tmp constraints.txt
@@ -54,4 +56,10 @@ $(VENV)/.%: pyproject.toml constraints.txt
 	@echo 'Installing pinned packages into $(VENV) (about two minutes, the first time only)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+# npm writes this file last.
+ci/tools/node_modules/.package-lock.json: ci/tools/package-lock.json
+	@command -v npm >/dev/null || { echo 'npm is needed; for example: apt-get install npm'; exit 1; }
+	npm ci --prefix ci/tools --no-progress --loglevel=error
 	@touch $@
