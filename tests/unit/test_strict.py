@@ -12,7 +12,7 @@ class Inner(Section):
 
 class Outer(Section):
     alone: Inner = Inner()
-    many: dict[str, Inner] = {}
+    many: dict[str, Inner] = Field(default_factory=dict)
 
 
 def refusal(document: dict[str, object]) -> UsageError:

@@ -5,8 +5,11 @@ import importlib
 from cifarops.cli.common import group
 
 # Groups of their own, by name; and modules whose commands stand directly under `flow`. One a line.
-_GROUPS = ("policy",)
-_COMMANDS: tuple[str, ...] = ()
+_GROUPS = (
+    "policy",
+    "check",
+)
+_COMMANDS = ("install",)
 
 app = group("Follow the branch process: its policy, its checks, its releases.")
 for _name in _GROUPS:

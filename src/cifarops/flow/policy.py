@@ -199,21 +199,35 @@ class Policy(Section):
 
 
 def load_policy(path: Path) -> Policy:
-    """Read the policy.
+    """Read the policy from a file.
 
     Raises:
         UsageError: There is no such file, or something in it is wrong.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        return parse_policy(path.read_text(), str(path))
     except FileNotFoundError as error:
         raise UsageError(
             f"There is no policy file {path}.",
             fix="Run from the project's root, or name the file with --policy.",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {error}", fix="Correct the line it names.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no text: {error}", fix=f"Restore it: git checkout {path}.") from error
+
+
+def parse_policy(text: str, where: str) -> Policy:
+    """Read the policy from text.
+
+    Args:
+        text: What stands in the file.
+        where: The file's name, for messages.
+
+    Raises:
+        UsageError: Something in it is wrong.
+    """
     try:
-        return Policy.model_validate(document)
+        return Policy.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where} is not YAML: {error}", fix="Correct the line it names.") from error
     except ValidationError as error:
-        raise explain(error, Policy, where=str(path), reference="docs/reference/flow.md") from error
+        raise explain(error, Policy, where=where, reference="docs/reference/flow.md") from error

@@ -1,25 +1,17 @@
-"""What the policy allows: names of branches, merges, pushes and commit messages. Pure: no Git, no files."""
+"""What the policy allows: names of branches, merges and pushes. Pure: no Git, no files."""
 
 import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cifarops.errors import UsageError
 from cifarops.flow.policy import Policy
 
 if TYPE_CHECKING:
     from cifarops.flow.freeze import Freeze
-
-MessageKind = Literal["run tests", "conventional", "merge"]
-
-# What the pipeline's regular expressions call \s, so that hook and pipeline agree on every message.
-_BLANK = r"[\t\n\f\r ]"
-_MERGE = re.compile(
-    r"Merge (branch|branches|commit|commits|remote-tracking branch|remote-tracking branches|tag) '"
-)
 
 
 @dataclass(frozen=True)
@@ -204,46 +196,3 @@ def _form(policy: Policy, kind: str) -> str:
 def _listed(names: Iterable[str]) -> str:
     *most, last = names
     return f"{', '.join(most)} or {last}" if most else last
-
-
-# --- messages
-
-
-def check_message(policy: Policy, text: str) -> MessageKind:
-    """Say which kind of commit message this is.
-
-    Raises:
-        UsageError: It is none that the policy admits; says what the nearest right one is.
-    """
-    messages = policy.messages
-    if re.fullmatch(re.escape(messages.run_tests) + f"{_BLANK}*", text):
-        return "run tests"
-    if _MERGE.match(text):
-        return "merge"
-    header, _, rest = text.partition("\n")
-    if not re.fullmatch(
-        rf"({'|'.join(map(re.escape, messages.types))})(\([a-z0-9._/-]+\))?!?: \S.*", header.rstrip()
-    ):
-        raise UsageError(
-            f"The commit message {header.rstrip()!r} has none of the admitted forms.",
-            fix=_nearest_message(policy, header),
-        )
-    if rest and rest.partition("\n")[0].strip():
-        raise UsageError(
-            f"The commit message {header.rstrip()!r} goes on in its second line.",
-            fix="Leave the second line empty and begin the body in the third.",
-        )
-    return "conventional"
-
-
-def _nearest_message(policy: Policy, header: str) -> str:
-    messages = policy.messages
-    forms = f"Write '<type>: <what changes>' with a type of {', '.join(messages.types)}, or exactly {messages.run_tests!r}"
-    words = re.sub(r"[\W_]+", " ", header).strip().lower()
-    if difflib.SequenceMatcher(None, words, messages.run_tests).ratio() > 0.85:
-        return f"{forms}. To run the unit tests: git commit --allow-empty -m {messages.run_tests!r}"
-    kind, colon, subject = header.strip().partition(":")
-    close = difflib.get_close_matches(kind.strip().lower(), messages.types, n=1)
-    if colon and close and subject.strip():
-        return f"{forms}; the nearest is: {close[0]}: {subject.strip()}"
-    return f"{forms}."
