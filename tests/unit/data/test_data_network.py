@@ -143,7 +143,7 @@ def test_a_proxys_login_is_sent_and_never_told(
     origin: Running, proxy: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy.login = "me:p@ss"
-    login = f"http://me:p%40ss@127.0.0.1:{proxy.server_port}"
+    login = f"http://me:p%40ss@127.0.0.1:{proxy.server_port}"  # allow-secret
     monkeypatch.setenv("HTTP_PROXY", login)
     assert _fetch(f"{origin.url}/archive", tmp_path) == CONTENT
     proxy.login = "another:login"
