@@ -3,7 +3,6 @@
 python -m benchmarks.contention [--quick] --out FILE
 """
 
-import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from torch.nn import functional
 
 from benchmarks.harness import ROOT, arguments, write
 from cifarops.config import load_params
+from cifarops.machine import usable_cores
 from cifarops.training.network import Network
 from cifarops.training.parallel import Replicas, one_thread_per_operator
 
@@ -75,7 +75,7 @@ def _busy_cores() -> Iterator[None]:
     """Keep every core wanted by another program, for a bounded time."""
     code = f"import time; end = time.time() + {_BUSY_SECONDS}\nwhile time.time() < end: pass"
     with ExitStack() as stack:
-        for _ in os.sched_getaffinity(0):
+        for _ in range(usable_cores()):
             process = stack.enter_context(subprocess.Popen([sys.executable, "-c", code]))
             stack.callback(process.kill)
         yield

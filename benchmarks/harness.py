@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cifarops.files import write_atomic
+from cifarops.machine import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 _LIBRARIES = ("numpy", "pillow", "torch", "onnxruntime", "mlflow-skinny", "fastapi", "uvicorn")
@@ -86,7 +87,7 @@ def machine() -> dict[str, Any]:
     """Describe this machine."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.platform(),
         "load_before": os.getloadavg()[0],

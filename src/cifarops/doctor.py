@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from cifarops.machine import usable_cores
 from cifarops.settings import Settings
 
 _GIB = 2**30
@@ -57,7 +58,7 @@ def _hardware() -> Iterator[Check]:
     yield Check(
         "Python", "ok" if sys.version_info >= (3, 11) else "missing", python, "everything (3.11 or later)"
     )
-    yield Check("cores", "ok", str(len(os.sched_getaffinity(0))), "training time")
+    yield Check("cores", "ok", str(usable_cores()), "training time")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
     yield Check("memory", "ok" if memory >= 3 else "missing", f"{memory:.1f} GiB", "the demo (3 GiB)")
     flags = _cpu_flags()

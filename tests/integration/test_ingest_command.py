@@ -18,6 +18,7 @@ from PIL import Image
 
 from benchmarks.official_layout import write_python_archive
 from cifarops.data.snapshot import list_snapshots
+from cifarops.machine import usable_cores
 from tests.support.images import class_files, encoded, noise, write_directory, write_tar
 
 pytestmark = pytest.mark.integration
@@ -230,7 +231,7 @@ def wait_for_workers(process: subprocess.Popen[str]) -> list[int]:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         workers = children(process.pid)
-        if len(workers) >= min(2, len(os.sched_getaffinity(0))):
+        if len(workers) >= min(2, usable_cores()):
             return workers
         time.sleep(0.01)
     pytest.fail("no worker was started")
@@ -252,9 +253,7 @@ def all_end(pids: list[int]) -> bool:
     return False
 
 
-needs_two = pytest.mark.skipif(
-    len(os.sched_getaffinity(0)) < 2, reason="with one processor there are no workers"
-)
+needs_two = pytest.mark.skipif(usable_cores() < 2, reason="with one processor there are no workers")
 
 
 @needs_two

@@ -4,7 +4,6 @@ Workers are plain child processes on a socket each: they end when the parent doe
 socket then closes, and Ctrl-C at the terminal doesn't reach them. A few images are decoded in the process itself.
 """
 
-import os
 import queue
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from cifarops.data.preprocess import decode
 from cifarops.errors import DataError, UnavailableError
+from cifarops.machine import usable_cores
 
 MIN_SIDE = 8
 _BATCHES_IN_PROCESS = 4
@@ -52,7 +52,7 @@ def decode_batches(batches: Iterable[Sequence[bytes]], size: int) -> Iterator[Ba
     """
     iterator = iter(batches)
     head = list(islice(iterator, _BATCHES_IN_PROCESS))
-    workers = min(_processors(), _MAX_WORKERS)
+    workers = min(usable_cores(), _MAX_WORKERS)
     if len(head) < _BATCHES_IN_PROCESS or workers < 2:
         for batch in chain(head, iterator):
             yield decode_batch(batch, size)
@@ -136,7 +136,3 @@ def serve(descriptor: int, size: int) -> None:
                 connection.send(decode_batch(contents, size))
             except (EOFError, OSError):
                 return
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
