@@ -43,7 +43,7 @@ install: $(VENV)/.dev ## The virtual environment with everything in it
 flow-tools: ci/tools/node_modules/.package-lock.json  ## What interprets the pipeline without a server (npm)
 
 lock: $(VENV)/.dev    ## Write constraints.txt from what is installed
-	{ head -1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.tmp
+	{ head -1 constraints.txt; $(BIN)/pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//'; } > constraints.tmp
 	mv constraints.tmp constraints.txt
 
 clean:            ## Remove the virtual environment (the workspace stays)
