@@ -5,12 +5,40 @@ What an experiment decides stands in params.yaml (`cifarops.config`).
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 EnvironmentName = Literal["development", "staging", "production"]
 ENVIRONMENTS: tuple[EnvironmentName, ...] = ("development", "staging", "production")
+
+
+@dataclass(frozen=True)
+class GitLabSettings:
+    """How the GitLab server is reached; what is None here is read off the remote `origin`.
+
+    Attributes:
+        url: Address of the server (`CIFAROPS_GITLAB_URL`, in a pipeline `CI_SERVER_URL`).
+        project: Path of the project, `group/name` (in a pipeline `CI_PROJECT_PATH`).
+        token: Access token (`CIFAROPS_GITLAB_TOKEN`, else `GITLAB_TOKEN`, in a pipeline else `CI_JOB_TOKEN`).
+        is_job_token: The token is a pipeline job's own, which may do little.
+    """
+
+    url: str | None = None
+    project: str | None = None
+    token: str | None = field(default=None, repr=False)
+    is_job_token: bool = False
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "GitLabSettings":
+        """Read the settings from `environ`."""
+        own = environ.get("CIFAROPS_GITLAB_TOKEN") or environ.get("GITLAB_TOKEN")
+        return cls(
+            url=environ.get("CIFAROPS_GITLAB_URL") or environ.get("CI_SERVER_URL") or None,
+            project=environ.get("CI_PROJECT_PATH") or None,
+            token=own or environ.get("CI_JOB_TOKEN") or None,
+            is_job_token=not own,
+        )
 
 
 @dataclass(frozen=True)
@@ -22,12 +50,14 @@ class Settings:
         tracking_uri: MLflow tracking and registry store (`CIFAROPS_TRACKING_URI`, default SQLite in the workspace).
         cifar10_url: Where the official archives are fetched from (`CIFAROPS_CIFAR10_URL`): a directory URL.
         actor: Who is recorded with decisions (`CIFAROPS_ACTOR`, default the login name).
+        gitlab: How the GitLab server is reached.
     """
 
     workspace: Path
     tracking_uri: str
     cifar10_url: str
     actor: str
+    gitlab: GitLabSettings = GitLabSettings()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -39,6 +69,7 @@ class Settings:
             tracking_uri=env.get("CIFAROPS_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}",
             cifar10_url=env.get("CIFAROPS_CIFAR10_URL") or "https://www.cs.toronto.edu/~kriz/",
             actor=env.get("CIFAROPS_ACTOR") or env.get("USER") or env.get("LOGNAME") or "unknown",
+            gitlab=GitLabSettings.from_environment(env),
         )
 
     @property
@@ -60,6 +91,21 @@ class Settings:
     def verdicts(self) -> Path:
         """Directory of gate verdicts as JSON."""
         return self.workspace / "verdicts"
+
+    @property
+    def releases(self) -> Path:
+        """Directory of code releases, one folder per SHA-256."""
+        return self.workspace / "releases"
+
+    @property
+    def run(self) -> Path:
+        """Directory of what lives as long as a process: control sockets and locks."""
+        return self.workspace / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Directory of the servers' output."""
+        return self.workspace / "logs"
 
     @property
     def downloads(self) -> Path:

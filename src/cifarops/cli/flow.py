@@ -8,6 +8,7 @@ from cifarops.cli.common import group
 _GROUPS = (
     "policy",
     "check",
+    "gitlab",
 )
 _COMMANDS = ("install",)
 
