@@ -28,6 +28,14 @@ def _regular(expression: str) -> str:
     return expression
 
 
+def _path_with_name(path: str) -> str:
+    try:
+        path.format(name="x")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"{{name}} is all that may stand in braces, not {error}") from error
+    return path
+
+
 class Names(Section):
     """What the part of a work branch's name after the slash looks like.
 
@@ -65,7 +73,7 @@ class Work(Section):
     purpose: str
     origin: str = Field(alias="from")
     into: tuple[str, ...] = Field(min_length=1)
-    requires: str | None = None
+    requires: Annotated[str, AfterValidator(_path_with_name)] | None = None
 
     @property
     def merged_back(self) -> tuple[str, ...]:
