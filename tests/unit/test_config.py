@@ -5,8 +5,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarops.config import Params, Section, load_params
+from cifarops.config import Params, load_params
 from cifarops.errors import UsageError
+from cifarops.strict import Section
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -22,6 +23,11 @@ def _file(tmp_path: Path, change: str, to: str) -> Path:
 @pytest.mark.parametrize("profile", ["smoke", "demo", "fast", "best"])
 def test_every_profile_is_complete(profile: str) -> None:
     assert load_params(PARAMS, profile).profile == profile
+
+
+def test_every_profile_names_the_sections_that_the_pipeline_asks_for() -> None:
+    for name, profile in yaml.safe_load(PARAMS.read_text())["profiles"].items():
+        assert {"data", "train", "gate"} <= profile.keys(), name
 
 
 def test_the_file_names_the_default_profile() -> None:

@@ -57,6 +57,22 @@ def report(
 
 
 @app.command()
+def incumbent(bundle: BundleName = None, out: OutFile = None, as_json: JsonFlag = False) -> None:
+    """Say what the gate compares a bundle with: what runs in production, or what it replaced there itself."""
+    from cifarops.bundle.store import choose_bundle
+    from cifarops.evaluation.score import incumbent_digest
+    from cifarops.ledger.store import Ledger
+
+    settings = Settings.from_environment()
+    chosen = choose_bundle(settings.bundles, pointed(bundle, "bundle"))
+    with Ledger(settings.ledger) as ledger:
+        digest = incumbent_digest(chosen.digest, ledger.environment("production"))
+    document = {"bundle": chosen.digest, "incumbent": digest}
+    write_pointer(out, document)
+    emit(document, as_json=as_json, human=digest or "Nothing: it would be the first in production.")
+
+
+@app.command()
 def gate(
     bundle: BundleName = None,
     against: Annotated[
@@ -72,7 +88,7 @@ def gate(
     from cifarops.bundle.store import choose_bundle, find_bundle
     from cifarops.cli.evidence import verdict_tables
     from cifarops.data.snapshot import open_snapshot
-    from cifarops.evaluation.score import gate_bundle
+    from cifarops.evaluation.score import gate_bundle, incumbent_digest
     from cifarops.ledger.store import Ledger
 
     settings = Settings.from_environment()
@@ -80,7 +96,11 @@ def gate(
     chosen = choose_bundle(settings.bundles, pointed(bundle, "bundle"))
     data = open_snapshot(settings.snapshots, pointed(snapshot, "snapshot") or chosen.manifest.snapshot)
     with Ledger(settings.ledger) as ledger, progress_bars() as progress:
-        running = ledger.environment("production").digest if against == "production" else None
+        running = (
+            incumbent_digest(chosen.digest, ledger.environment("production"))
+            if against == "production"
+            else None
+        )
         verdict = gate_bundle(
             chosen,
             find_bundle(settings.bundles, running) if running else None,

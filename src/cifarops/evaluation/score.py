@@ -17,7 +17,7 @@ from cifarops.errors import DataError
 from cifarops.evaluation.evidence import Measured, Suite, SuiteName, measure
 from cifarops.evaluation.gate import Verdict, judge
 from cifarops.evaluation.verdicts import write_verdict
-from cifarops.ledger.records import Decision
+from cifarops.ledger.records import Decision, EnvironmentState
 from cifarops.ledger.store import Ledger
 from cifarops.progress import Progress, silent
 
@@ -77,6 +77,15 @@ def evaluate_split(
         synthetic=snapshot.is_synthetic,
         measured=measured,
     )
+
+
+def incumbent_digest(candidate: str, production: EnvironmentState) -> str | None:
+    """Return the digest of the bundle that a candidate is to be judged against, or None for a first model.
+
+    That is what production runs; for a candidate that runs there already, what it replaced, so that the answer stays
+    the same when it is asked for again.
+    """
+    return production.previous_digest if production.digest == candidate else production.digest
 
 
 def gate_bundle(
