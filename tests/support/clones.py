@@ -7,10 +7,10 @@ from pathlib import Path
 from cifarops.flow.git import Git
 from cifarops.flow.local.create import create_remote
 from cifarops.flow.local.forge import LocalForge
-from cifarops.flow.policy import POLICY, Policy, load_policy
+from cifarops.flow.policy import POLICY, Policy, Role, load_policy
 
 ROOT = Path(__file__).parents[2]
-MEMBERS: Mapping[str, str] = {
+MEMBERS: Mapping[str, Role] = {
     "ada": "maintainer",
     "bob": "maintainer",
     "cleo": "developer",

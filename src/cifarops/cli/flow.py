@@ -9,8 +9,10 @@ _GROUPS = (
     "policy",
     "check",
     "gitlab",
+    "release",
+    "hotfix",
 )
-_COMMANDS = ("install",)
+_COMMANDS = ("install", "work", "model")
 
 app = group("Follow the branch process: its policy, its checks, its releases.")
 for _name in _GROUPS:

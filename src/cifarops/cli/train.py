@@ -18,6 +18,7 @@ from cifarops.cli.common import (
     write_pointer,
 )
 from cifarops.config import load_params
+from cifarops.errors import UsageError
 from cifarops.settings import Settings
 
 
@@ -28,6 +29,9 @@ def command(
     ] = None,
     profile: ProfileName = None,
     params: ParamsFile = PARAMS,
+    experiment: Annotated[
+        str | None, typer.Option(help="Train experiments/NAME.yaml instead of a profile.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of train.seed.")] = None,
     epochs: Annotated[float | None, typer.Option(min=0, help="Instead of train.epochs.")] = None,
     resume: Annotated[str | None, typer.Option(help="Carry on the interrupted run with this id.")] = None,
@@ -39,9 +43,15 @@ def command(
 ) -> None:
     """Train a network on a snapshot; Ctrl-C leaves a checkpoint that --resume carries on."""
     from cifarops.data.snapshot import newest_snapshot, open_snapshot
+    from cifarops.flow.experiments import load_experiment
     from cifarops.training.run import open_plan, open_run
     from cifarops.training.trainer import train
 
+    if experiment and (profile or seed is not None or epochs is not None):
+        raise UsageError(
+            "An experiment says itself which profile, seed and epochs it takes.",
+            fix=f"Write them into experiments/{experiment}.yaml, below profile and overrides.train.",
+        )
     settings = Settings.from_environment()
     plan = open_plan(settings.runs, resume) if resume else None
     named = plan.snapshot if plan else pointed(snapshot, "snapshot")
@@ -50,10 +60,16 @@ def command(
         f"Snapshot {chosen.id}: {chosen.meta.source.kind}, {chosen.meta.source.name}.", highlight=False
     )
     overrides = {key: value for key, value in (("seed", seed), ("epochs", epochs)) if value is not None}
+    if plan:
+        chosen_params = plan.params
+    elif experiment:
+        chosen_params = load_experiment(params, experiment)
+    else:
+        chosen_params = load_params(params, profile, {"train": overrides})
     with progress_bars() as progress:
         run = train(
             chosen,
-            plan.params if plan else load_params(params, profile, {"train": overrides}),
+            chosen_params,
             runs=settings.runs,
             tracking_uri=settings.tracking_uri,
             cache=settings.cache,

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from cifarops.errors import ConflictError, IntegrityError
 from cifarops.flow.forge import Forge
 from cifarops.flow.git import REMOTE, REMOTE_BRANCHES, REMOTE_TAGS, Git
+from cifarops.flow.policy import Policy
+from cifarops.flow.steps import Listener, Step, Taken, nobody, take
 
 _PREFIX = "freeze/"
 
@@ -43,6 +45,88 @@ class Freeze:
     def __str__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
         return f"{self.branch} is frozen by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC{why}"
+
+
+def freeze(
+    git: Git,
+    policy: Policy,
+    forge: Forge,
+    *,
+    reason: str,
+    dry_run: bool = False,
+    listener: Listener = nobody,
+) -> tuple[Taken, ...]:
+    """Let nothing merge into `develop`; again by the same person, it changes nothing.
+
+    Args:
+        git: The clone.
+        policy: The policy.
+        forge: What holds the remote.
+        reason: Why, in one line.
+        dry_run: Only say what would be done.
+        listener: Told of each step.
+
+    Raises:
+        ConflictError: Somebody else froze it.
+        UnavailableError: The remote does not answer.
+    """
+    git.fetch()
+    mine = freeze_now(git, policy, reason=reason, release="")
+    require_not_of_another(known_freeze(git, mine.branch), mine.by)
+    return take(freeze_steps(git, forge, mine), dry_run=dry_run, listener=listener)
+
+
+def unfreeze(
+    git: Git, policy: Policy, forge: Forge, *, dry_run: bool = False, listener: Listener = nobody
+) -> tuple[Taken, ...]:
+    """Let things merge into `develop` again; with no freeze, it changes nothing.
+
+    The lock goes first and the tag, which everybody can see, last: what dies in between is still told by `flow status`.
+
+    Raises:
+        UnavailableError: The remote does not answer.
+    """
+    branch = policy.freeze.branch
+    git.fetch()
+    steps = [
+        Step(f"unlock {branch}", lambda: True, lambda: forge.unlock(branch)),
+        Step(
+            f"lift the freeze of {branch}",
+            lambda: known_freeze(git, branch) is not None,
+            lambda: lift_freeze(git, forge, branch),
+        ),
+    ]
+    return take(steps, dry_run=dry_run, listener=listener)
+
+
+def freeze_now(git: Git, policy: Policy, *, reason: str, release: str) -> Freeze:
+    """Return the freeze that whoever commits here would put now."""
+    since = datetime.now(UTC).replace(microsecond=0)
+    return Freeze(policy.freeze.branch, git.person(), since, reason, release)
+
+
+def freeze_steps(git: Git, forge: Forge, freeze: Freeze) -> list[Step]:
+    """Return the steps that freeze a branch: the tag, which everybody can see, first."""
+    return [
+        Step(
+            f"freeze {freeze.branch}",
+            lambda: known_freeze(git, freeze.branch) is None,
+            lambda: put_freeze(git, forge, freeze),
+        ),
+        Step(f"lock {freeze.branch}", lambda: True, lambda: forge.lock(freeze.branch)),
+    ]
+
+
+def require_not_of_another(standing: Freeze | None, person: str) -> None:
+    """Go on unless somebody else froze the branch.
+
+    Raises:
+        ConflictError: Somebody did; says who.
+    """
+    if standing is not None and standing.by != person:
+        raise ConflictError(
+            f"{standing}.", fix=f"Agree with {standing.by}; if it was forgotten: cifarops flow unfreeze."
+        )
 
 
 def fetch_freeze(git: Git, branch: str) -> Freeze | None:
@@ -91,15 +175,11 @@ def put_freeze(git: Git, forge: Forge, freeze: Freeze) -> Freeze:
     body = json.dumps({**asdict(freeze), "since": freeze.since.isoformat()}, sort_keys=True)
     try:
         forge.create_tag(_PREFIX + freeze.branch, git.commit(REMOTE_BRANCHES + freeze.branch), body)
-    except ConflictError as error:
+    except ConflictError:
         standing = fetch_freeze(git, freeze.branch)
         if standing is None:
             raise
-        if standing.by != freeze.by:
-            raise ConflictError(
-                f"{standing}.",
-                fix=f"Agree with {standing.by}; if it was forgotten: cifarops flow unfreeze.",
-            ) from error
+        require_not_of_another(standing, freeze.by)
         return standing
     return freeze
 

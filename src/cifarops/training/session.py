@@ -149,7 +149,11 @@ class Session:
             epochs=self._plan.params.train.epochs,
             images_per_second=images / self._at.seconds,
         )
-        final = {"final_valid_accuracy": run.valid_accuracy, "training_seconds": run.seconds}
+        final = {
+            "final_valid_accuracy": run.valid_accuracy,
+            "training_seconds": run.seconds,
+            "valid_images": len(self._labels),
+        }
         self._tracker.log(run.id, final, epoch=len(self._at.curve))
         self._tracker.attach(run.id, curve)
         run.save()

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,31 @@ from cifarops.errors import UnavailableError
 from cifarops.files import check_database
 
 EXPERIMENT = "cifarops"
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A training that ended, as the store tells it.
+
+    Attributes:
+        id: MLflow run id.
+        profile: Parameter profile, or `experiment/NAME`.
+        snapshot: Id of the snapshot.
+        synthetic: Whether that was drawn by the program.
+        commit: Code that trained it, or None.
+        valid_accuracy: Share of `valid` that the float32 network gets right, in [0, 1].
+        valid_images: Images in `valid`.
+        seconds: Training time, without evaluation.
+    """
+
+    id: str
+    profile: str
+    snapshot: str
+    synthetic: bool
+    commit: str | None
+    valid_accuracy: float
+    valid_images: int
+    seconds: float
 
 
 class Tracker:
@@ -71,6 +97,23 @@ class Tracker:
         with self._explained():
             self._client.set_terminated(run_id, status=status)
 
+    def finished(self) -> list[TrackedRun]:
+        """Return the trainings that ended, the oldest first; those that did not count their `valid` are left out."""
+        found: list[TrackedRun] = []
+        token = None
+        while True:
+            with self._explained():
+                page = self._client.search_runs(
+                    [self._experiment],
+                    filter_string="attributes.status = 'FINISHED' and metrics.valid_images > 0",
+                    order_by=["attributes.end_time ASC"],
+                    page_token=token,
+                )
+            found += [_tracked(run.info.run_id, run.data.tags, run.data.metrics) for run in page]
+            token = page.token
+            if not token:
+                return found
+
     def _find_or_create(self, artifacts: str | None) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is None:
@@ -91,6 +134,20 @@ class Tracker:
                 f"The tracking store {self._uri} can't be used: {str(error).splitlines()[0]}",
                 fix="Check that it can be reached and written; a training that had begun can be resumed.",
             ) from error
+
+
+def _tracked(run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> TrackedRun:
+    commit = tags["code.commit"]
+    return TrackedRun(
+        id=run_id,
+        profile=tags["profile"],
+        snapshot=tags["snapshot"],
+        synthetic=tags["synthetic"] == "True",
+        commit=None if commit == "none" else commit,
+        valid_accuracy=metrics["final_valid_accuracy"],
+        valid_images=int(metrics["valid_images"]),
+        seconds=metrics["training_seconds"],
+    )
 
 
 def environment_lock() -> str:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from cifarops.errors import ConflictError
-from cifarops.flow.freeze import known_freeze
+from cifarops.flow.checks import check_merge
 from cifarops.flow.git import Git
 from cifarops.flow.local.state import ForgeState, Request
-from cifarops.flow.rules import Answer, may_merge
+from cifarops.flow.rules import Answer
 
 
 def server_git(root: Path, user: str) -> Git:
@@ -38,7 +38,7 @@ def merge_refusal(git: Git, state: ForgeState, request: Request, user: str) -> A
         user: Login of who wants to merge.
     """
     policy, target = state.policy, request.target
-    answer = may_merge(policy, request.source, target, frozen=known_freeze(git, target, tags="refs/tags/"))
+    answer = check_merge(git, policy, request.source, target, branches="refs/heads/", tags="refs/tags/")
     if not answer.allowed:
         return answer
     rules = policy.protected[target]

@@ -1,0 +1,167 @@
+"""What Git's history says of the process: which hotfix is where, which releases there were, what changed between two."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from cifarops.errors import UsageError
+from cifarops.flow.git import Git
+from cifarops.flow.line import Line
+from cifarops.flow.policy import Policy
+from cifarops.flow.rules import Branch, parse_branch
+from cifarops.flow.version import Change, Version, parse_change
+
+_MERGED = re.compile(r"Merge branch '([^']+)'")
+_MERGES_READ = 200  # of `main`; a hotfix that is older is not looked for
+
+
+@dataclass(frozen=True)
+class Hotfix:
+    """A hotfix branch, there still or merged.
+
+    Attributes:
+        branch: `hotfix/NAME`.
+        commit: Its newest commit.
+        on_remote: Whether the branch is still there.
+        origin: Where hotfixes start from and go first.
+        is_merged: Whether `origin` has it.
+        targets: The other branches that must have it.
+        missing: Those of them that lack it.
+    """
+
+    branch: str
+    commit: str
+    on_remote: bool
+    origin: str
+    is_merged: bool
+    targets: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is everywhere."""
+        return self.is_merged and not self.missing
+
+    def __str__(self) -> str:
+        lacking = self.missing if self.is_merged else (self.origin, *self.missing)
+        return f"{self.branch} is missing in {', '.join(lacking)}"
+
+
+def is_release_in_preparation(git: Git, line: Line) -> bool:
+    """Return whether `release` has commits that `main` lacks, as last fetched."""
+    release, main = git.remote_branch(line.release), git.remote_branch(line.main)
+    return release is not None and main is not None and not git.is_ancestor(release, main)
+
+
+def hotfixes(git: Git, policy: Policy) -> list[Hotfix]:
+    """Return the hotfixes that have a branch on the remote or were merged into `main`, as last fetched."""
+    line = Line.of(policy)
+    kind = line.urgent
+    found = {f"{kind}/{name}": tip for name, tip in git.remote_branches(kind).items()}
+    found = {name: tip for name, tip in found.items() if _is_itself(policy, name)}
+    here = set(found)
+    for branch, tip in _merged_into(git, policy, line.main):
+        if branch.kind == kind and branch.resolves is None:
+            found.setdefault(branch.full, tip)
+    return [locate(git, policy, name, tip, on_remote=name in here) for name, tip in sorted(found.items())]
+
+
+def locate(git: Git, policy: Policy, branch: str, commit: str, *, on_remote: bool) -> Hotfix:
+    """Return where a hotfix is that ends at `commit`, as last fetched."""
+    line = Line.of(policy)
+    targets = tuple(
+        target
+        for target in policy.work[line.urgent].merged_back
+        if target != line.release or is_release_in_preparation(git, line)
+    )
+    return Hotfix(
+        branch=branch,
+        commit=commit,
+        on_remote=on_remote,
+        origin=line.main,
+        is_merged=_has(git, line.main, commit),
+        targets=targets,
+        missing=tuple(target for target in targets if not _has(git, target, commit)),
+    )
+
+
+def releases(git: Git, policy: Policy) -> dict[Version, str]:
+    """Return the commits of all releases as last fetched, the newest version last."""
+    found = {}
+    for tag, commit in git.remote_tags().items():
+        version = Version.parse(tag.removeprefix("v"))
+        if version is not None and fnmatchcase(tag, policy.tags.release):
+            found[version] = commit
+    return dict(sorted(found.items()))
+
+
+def last_release(git: Git, policy: Policy, commit: str) -> tuple[Version, str] | None:
+    """Return the release that `commit` comes after, and that release's commit; None before the first.
+
+    On `main`'s own line it is the newest that `commit` contains; elsewhere the newest of all, which the tags on `main`'s
+    merge commits leave outside.
+    """
+    found = list(releases(git, policy).items())
+    main = git.remote_branch(Line.of(policy).main)
+    if main is not None and commit in git("rev-list", "--first-parent", main).split():
+        found = [(version, at) for version, at in found if git.is_ancestor(at, commit)]
+    return found[-1] if found else None
+
+
+def changes(git: Git, policy: Policy, commit: str, *, since: str | None) -> list[Change]:
+    """Return the changes that `commit` has and `since` lacks, the newest first; merges are no changes."""
+    span = [commit] if since is None else [commit, f"^{since}"]
+    listed = git("log", "--no-merges", "--format=%H%x00%B%x01", *span)
+    parsed = (entry.strip("\n").partition("\0") for entry in listed.split("\x01") if entry.strip("\n"))
+    return [parse_change(policy, sha, message.strip()) for sha, _, message in parsed]
+
+
+def only_hotfixes(git: Git, policy: Policy, commit: str, *, since: str) -> bool:
+    """Return whether every merge that `commit` has on its own line since `since` is one of a hotfix."""
+    kind = Line.of(policy).urgent
+    tips = {tip for name, tip in git.remote_branches(kind).items()}
+    merges = git("log", "--first-parent", "--format=%P%x00%s", f"{since}..{commit}").splitlines()
+
+    def is_hotfix(line: str) -> bool:
+        parents, _, subject = line.partition("\0")
+        branch = _merged_branch(policy, subject)
+        if branch is not None:
+            return branch.kind == kind
+        return bool(tips & set(parents.split()[1:]))
+
+    return bool(merges) and all(is_hotfix(line) for line in merges)
+
+
+def _merged_into(git: Git, policy: Policy, target: str) -> Iterator[tuple[Branch, str]]:
+    tip = git.remote_branch(target)
+    if tip is None:
+        return
+    listed = git("log", "--first-parent", "--merges", f"--max-count={_MERGES_READ}", "--format=%P%x00%s", tip)
+    for line in listed.splitlines():
+        parents, _, subject = line.partition("\0")
+        branch = _merged_branch(policy, subject)
+        if branch is not None:
+            yield branch, parents.split()[1]
+
+
+def _merged_branch(policy: Policy, subject: str) -> Branch | None:
+    match = _MERGED.match(subject)
+    if match is None:
+        return None
+    try:
+        return parse_branch(policy, match[1])
+    except UsageError:
+        return None
+
+
+def _is_itself(policy: Policy, name: str) -> bool:
+    try:
+        return parse_branch(policy, name).resolves is None
+    except UsageError:
+        return False
+
+
+def _has(git: Git, branch: str, commit: str) -> bool:
+    tip = git.remote_branch(branch)
+    return tip is not None and git.is_ancestor(commit, tip)

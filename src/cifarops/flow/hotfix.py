@@ -1,0 +1,251 @@
+"""Bring a hotfix to main, and from there to everywhere else where it is missing."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cifarops.errors import UsageError
+from cifarops.flow.forge import Forge, MergeRequest
+from cifarops.flow.git import REMOTE, Git
+from cifarops.flow.history import Hotfix, hotfixes, locate
+from cifarops.flow.line import Line
+from cifarops.flow.policy import Policy
+from cifarops.flow.ready import require_history, require_ready
+from cifarops.flow.rules import Branch, parse_branch
+from cifarops.flow.steps import Listener, Step, Taken, nobody, take
+
+_LABEL = "hotfix"
+_NOTE = "hotfix-conflict"
+Stage = Literal["merged", "open", "missing", "waiting"]
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """How far a hotfix has got with one branch.
+
+    Attributes:
+        target: The branch.
+        stage: `merged`; `open`: a merge request is; `missing`: none is; `waiting` until the hotfix is in `main`.
+        request: The merge request that is open.
+        conflicts: Files that would be in conflict.
+        recipe: Commands that resolve the conflict, one a line; empty where there is none.
+    """
+
+    target: str
+    stage: Stage
+    request: MergeRequest | None
+    conflicts: tuple[str, ...]
+    recipe: str
+
+    def __str__(self) -> str:
+        where = f"  {self.target}: {self.stage}"
+        if self.request:
+            where += f" !{self.request.number} {self.request.url}"
+        if self.conflicts:
+            where += f", in conflict: {', '.join(self.conflicts)}"
+        return where + "".join(f"\n      {line}" for line in self.recipe.splitlines())
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a hotfix has got.
+
+    Attributes:
+        branch: `hotfix/NAME`.
+        done: It is everywhere.
+        targets: Each branch that must have it.
+        steps: What was done.
+    """
+
+    branch: str
+    done: bool
+    targets: tuple[Whereabouts, ...]
+    steps: tuple[Taken, ...]
+
+    def __str__(self) -> str:
+        state = "done: it is everywhere" if self.done else "not done yet"
+        return "\n".join([f"{self.branch} is {state}", *map(str, self.targets)])
+
+
+def finish(
+    git: Git, policy: Policy, forge: Forge, *, dry_run: bool = False, listener: Listener = nobody
+) -> Progress:
+    """Push the current hotfix and open its merge request into `main`; once it is there, those into the other branches.
+
+    On `hotfix/NAME-into-TARGET`, which resolves a conflict, the merge request is into that target.
+
+    Raises:
+        UsageError: The current branch is no hotfix or has no commit, or the clone is not ready.
+        ConflictError: The remote's branch has commits that this one lacks.
+        UnavailableError: The remote does not answer.
+    """
+    branch = _require_hotfix(policy, require_ready(git, policy))
+    hotfix = _own(git, policy, branch)
+    target = branch.resolves or hotfix.origin
+    head = git.commit()
+    if git.is_ancestor(head, f"{REMOTE}/{target}") and not hotfix.is_merged:
+        raise _nothing_in(branch, target)
+    steps = [
+        Step(
+            f"push {branch.full}",
+            lambda: git.remote_branch(branch.full) != head and not _is_in(git, head, target),
+            lambda: git.push(f"{head}:refs/heads/{branch.full}"),
+        ),
+        _request_step(git, forge, branch.full, head, target),
+    ]
+    taken = take(steps, dry_run=dry_run, listener=listener)
+    if hotfix.is_merged:
+        taken += take(_back_steps(git, forge, hotfix), dry_run=dry_run, listener=listener)
+    return _progress(git, forge, hotfix, taken)
+
+
+def backmerge(
+    git: Git, policy: Policy, forge: Forge, *, dry_run: bool = False, listener: Listener = nobody
+) -> list[Progress]:
+    """Open what is missing of merge requests for every hotfix that is in `main` and not everywhere yet.
+
+    A conflict is told in a note on the merge request, with the files and how to resolve it.
+
+    Raises:
+        UsageError: The clone is shallow.
+        UnavailableError: The remote does not answer.
+    """
+    require_history(git)
+    git.fetch()
+    return [
+        _progress(
+            git, forge, hotfix, take(_back_steps(git, forge, hotfix), dry_run=dry_run, listener=listener)
+        )
+        for hotfix in hotfixes(git, policy)
+        if hotfix.is_merged and not hotfix.is_done
+    ]
+
+
+def _require_hotfix(policy: Policy, name: str) -> Branch:
+    branch, urgent = parse_branch(policy, name), Line.of(policy).urgent
+    if branch.kind != urgent:
+        raise UsageError(
+            f"{branch.full} is no {urgent}.",
+            fix=f"Go to yours: git switch {urgent}/<name>, or begin one: cifarops flow start {urgent} <name>",
+        )
+    return branch
+
+
+def _own(git: Git, policy: Policy, branch: Branch) -> Hotfix:
+    """Return the hotfix that a branch is, or that it resolves a conflict of."""
+    name = f"{branch.kind}/{branch.name}"
+    known = {each.branch: each for each in hotfixes(git, policy)}
+    if name in known and (branch.resolves or git.is_ancestor(git.commit(), known[name].commit)):
+        return known[name]
+    if branch.resolves:
+        raise UsageError(
+            f"{branch.full} resolves a conflict of {name}, which the remote does not have.",
+            fix=f"Push that first: git switch {name} && cifarops flow hotfix finish",
+        )
+    return locate(git, policy, name, git.commit(), on_remote=True)
+
+
+def _nothing_in(branch: Branch, target: str) -> UsageError:
+    if branch.resolves:
+        return UsageError(
+            f"{branch.full} has nothing that {target} lacks.", fix=f"It is done: git branch -d {branch.full}"
+        )
+    return UsageError(
+        f"{branch.full} has no commit that {target} lacks.",
+        fix="Commit the correction. If the model alone was rolled back (cifarops deploy rollback), record that: "
+        'git commit --allow-empty -m "fix: production runs the previous model again"',
+    )
+
+
+def _back_steps(git: Git, forge: Forge, hotfix: Hotfix) -> list[Step]:
+    steps = []
+    if hotfix.missing and not hotfix.on_remote:
+        steps.append(
+            Step(
+                f"restore {hotfix.branch} at {hotfix.commit[:12]}",
+                lambda: git.remote_branch(hotfix.branch) is None,
+                lambda: git.push(f"{hotfix.commit}:refs/heads/{hotfix.branch}"),
+            )
+        )
+    for target in hotfix.missing:
+        steps.append(_request_step(git, forge, hotfix.branch, hotfix.commit, target))
+        if git.conflicts(f"{REMOTE}/{target}", hotfix.commit):
+            steps.append(_conflict_step(git, forge, hotfix, target))
+    return steps
+
+
+def _request_step(git: Git, forge: Forge, source: str, commit: str, target: str) -> Step:
+    def open_request() -> None:
+        subject = git("log", "-1", "--format=%s", commit)
+        changes_files = not git.succeeds("diff", "--quiet", f"{REMOTE}/{target}...{commit}")
+        forge.open(
+            source,
+            target,
+            title=f"Hotfix into {target}: {subject}",
+            description=(
+                f"Brings {source} into {target}."
+                if changes_files
+                else f"Brings {source} into {target}. It changes no file: the model alone was rolled back, and the"
+                " patch release records that."
+            ),
+            labels=[_LABEL],
+        )
+
+    return Step(
+        f"open a merge request of {source} into {target}",
+        lambda: not _is_in(git, commit, target) and _open_request(forge, source, target) is None,
+        open_request,
+    )
+
+
+def _conflict_step(git: Git, forge: Forge, hotfix: Hotfix, target: str) -> Step:
+    def note() -> None:
+        request = _open_request(forge, hotfix.branch, target)
+        files = git.conflicts(f"{REMOTE}/{target}", hotfix.commit)
+        if request is not None:
+            body = f"This conflicts with {target} in {', '.join(files)}.\n\n```\n{_recipe(hotfix, target, files)}\n```\n"
+            forge.comment(request.number, body, key=_NOTE)
+
+    return Step(
+        f"say on the merge request into {target} how to resolve its conflict",
+        lambda: _open_request(forge, f"{hotfix.branch}-into-{target}", target) is None,
+        note,
+    )
+
+
+def _progress(git: Git, forge: Forge, hotfix: Hotfix, taken: tuple[Taken, ...]) -> Progress:
+    targets = tuple(_whereabouts(git, forge, hotfix, target) for target in (hotfix.origin, *hotfix.targets))
+    return Progress(hotfix.branch, hotfix.is_done, targets, taken)
+
+
+def _whereabouts(git: Git, forge: Forge, hotfix: Hotfix, target: str) -> Whereabouts:
+    if _is_in(git, hotfix.commit, target):
+        return Whereabouts(target, "merged", None, (), "")
+    resolving = _open_request(forge, f"{hotfix.branch}-into-{target}", target)
+    request = resolving or _open_request(forge, hotfix.branch, target)
+    waits = target != hotfix.origin and not hotfix.is_merged
+    stage: Stage = "open" if request else "waiting" if waits else "missing"
+    files = () if resolving else git.conflicts(f"{REMOTE}/{target}", hotfix.commit)
+    recipe = _recipe(hotfix, target, files) if files and target != hotfix.origin else ""
+    return Whereabouts(target, stage, request, files, recipe)
+
+
+def _recipe(hotfix: Hotfix, target: str, files: tuple[str, ...]) -> str:
+    branch = f"{hotfix.branch}-into-{target}"
+    return "\n".join(
+        [
+            f"git fetch {REMOTE}",
+            f"git switch --no-track -c {branch} {REMOTE}/{hotfix.branch}",
+            f"git merge {REMOTE}/{target}",
+            f"# resolve {', '.join(files)}, then:",
+            f"git add {' '.join(files)} && git commit --no-edit",
+            "cifarops flow hotfix finish",
+        ]
+    )
+
+
+def _is_in(git: Git, commit: str, target: str) -> bool:
+    return git.is_ancestor(commit, f"{REMOTE}/{target}")
+
+
+def _open_request(forge: Forge, source: str, target: str) -> MergeRequest | None:
+    return next(iter(forge.merge_requests(source=source, target=target, state="open")), None)
