@@ -1,5 +1,6 @@
 """`cifarops serve`: answer requests over HTTP."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,9 +26,15 @@ def command(
     stop_with_stdin: Annotated[
         bool, typer.Option("--stop-with-stdin", hidden=True, help="Stop when standard input closes.")
     ] = False,
+    take_over: Annotated[
+        Path | None, typer.Option(hidden=True, help="Replace the server with this control socket.")
+    ] = None,
+    standby: Annotated[
+        float, typer.Option(min=0, hidden=True, help="Seconds that the replaced server stands by.")
+    ] = 0,
 ) -> None:
     """Serve an environment over HTTP until Ctrl-C. Promotions take effect without a restart."""
-    from cifarops.serving.server import serve
+    from cifarops.serving.server import TakeOver, serve
 
     settings = Settings.from_environment()
     serve(
@@ -36,7 +43,9 @@ def command(
         port=port,
         ledger=settings.ledger,
         bundles=settings.bundles,
+        run=settings.run,
         keep_images=keep_images,
         announce=announce,
         stop_with_stdin=stop_with_stdin,
+        take_over=TakeOver(take_over, standby) if take_over else None,
     )

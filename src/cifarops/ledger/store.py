@@ -7,7 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,8 +25,16 @@ from cifarops.ledger.records import (
 )
 
 _SELECT_DECISIONS = "SELECT kind, environment, version, actor, reason, evidence, at, seq FROM decisions"
-# Named, so that a column more does not hinder an older program that shares the file.
-_STATE = ", ".join(field.name for field in fields(EnvironmentState))
+# Columns are named, so that one more does not hinder an older program that shares the file.
+_SELECT_STATE = (
+    "SELECT name, generation, version, digest, previous_version, previous_digest, since, code, previous_code"
+    " FROM environments WHERE name = ?"
+)
+_REPLACE_STATE = (
+    "INSERT OR REPLACE INTO environments"
+    " (name, generation, version, digest, previous_version, previous_digest, since, code, previous_code)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _IMAGE_CHANNELS = 3
 
 
@@ -195,7 +203,7 @@ class Ledger(Database):
 
     def environment(self, name: EnvironmentName) -> EnvironmentState:
         """Return what an environment runs; generation 0 where nothing was ever promoted."""
-        rows = self._rows(f"SELECT {_STATE} FROM environments WHERE name = ?", (name,))
+        rows = self._rows(_SELECT_STATE, (name,))
         return EnvironmentState(*rows[0]) if rows else EnvironmentState(name)
 
     def swap(self, seen: EnvironmentState, wanted: EnvironmentState, decision: Decision) -> EnvironmentState:
@@ -219,10 +227,7 @@ class Ledger(Database):
                     f"{seen.name} was changed by someone else: it now runs version {row[1] if row else None}.",
                     fix="Look with: cifarops deploy status. Then decide again.",
                 )
-            places = ", ".join("?" * len(fields(state)))
-            connection.execute(
-                f"INSERT OR REPLACE INTO environments ({_STATE}) VALUES ({places})", astuple(state)
-            )
+            connection.execute(_REPLACE_STATE, astuple(state))
             _insert_decision(connection, decision)
         return state
 

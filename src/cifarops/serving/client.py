@@ -39,7 +39,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Running:
-    """What a server runs; fields as in `GET /version`."""
+    """What a server runs; fields as in `GET /version`. An older server says less."""
 
     environment: str
     model_version: int | None
@@ -49,6 +49,9 @@ class Running:
     error: str | None
     code_version: str
     pid: int
+    code_release: str | None = None
+    code_commit: str | None = None
+    keep_images: bool = False
 
 
 class Client:
@@ -129,7 +132,8 @@ class Client:
     def _read(self, kind: type[_T], document: Any) -> _T:
         """Take the fields of `kind`; a newer server may answer with more."""
         try:
-            return kind(**{field.name: document[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+            known = {field.name for field in fields(kind)} & set(document)  # type: ignore[arg-type]
+            return kind(**{name: document[name] for name in known})
         except (KeyError, TypeError) as error:
             raise self._stranger() from error
 

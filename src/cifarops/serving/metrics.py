@@ -19,9 +19,10 @@ class Metrics:
     Args:
         environment: Which environment it serves.
         code_version: Version of the program.
+        code_release: SHA-256 of its code release, or empty.
     """
 
-    def __init__(self, environment: EnvironmentName, code_version: str) -> None:
+    def __init__(self, environment: EnvironmentName, code_version: str, code_release: str = "") -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "cifarops_requests",
@@ -51,9 +52,9 @@ class Metrics:
         Gauge(
             "cifarops_build_info",
             "The program and what it serves.",
-            ("environment", "code_version"),
+            ("environment", "code_version", "code_release"),
             registry=self._registry,
-        ).labels(environment, code_version).set(1)
+        ).labels(environment, code_version, code_release).set(1)
 
     def swapped(self, version: int) -> None:
         """Count that `version` answers from now on."""

@@ -71,6 +71,9 @@ class ServerVersion(BaseModel):
         wanted_generation: Newest generation in the ledger.
         error: Why the wanted generation is not served; null when all is well.
         code_version: Version of this program.
+        code_release: SHA-256 of the code release it runs from, or null.
+        code_commit: Commit that release was built from, or null.
+        keep_images: Whether images go to the ledger.
         pid: Process id.
     """
 
@@ -81,6 +84,9 @@ class ServerVersion(BaseModel):
     wanted_generation: int
     error: str | None
     code_version: str
+    code_release: str | None
+    code_commit: str | None
+    keep_images: bool
     pid: int
 
 

@@ -43,10 +43,18 @@ class Router:
         ledger: The ledger's file.
         bundles: Directory of bundles.
         metrics: Where swaps and failures are counted.
+        code: SHA-256 of the code release that this process runs. It then follows only what the environment is to run
+            with that code: a model and the code that goes with it change together. None follows everything.
     """
 
     def __init__(
-        self, environment: EnvironmentName, *, ledger: Path, bundles: Path, metrics: Metrics
+        self,
+        environment: EnvironmentName,
+        *,
+        ledger: Path,
+        bundles: Path,
+        metrics: Metrics,
+        code: str | None = None,
     ) -> None:
         self.environment = environment
         self.route = Route()
@@ -54,6 +62,7 @@ class Router:
         self._ledger: Ledger | None = None
         self._bundles = bundles
         self._metrics = metrics
+        self._code = code
         self._retry_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="router", daemon=True)
@@ -80,7 +89,9 @@ class Router:
             self._forget_ledger()
             self.route = replace(self.route, error=error.message)
             return
-        if state.generation == self.route.generation:
+        if self._code not in (None, state.code):
+            self.route = replace(self.route, wanted=state.generation, error=self._foreign(state))
+        elif state.generation == self.route.generation:
             self.route = replace(self.route, wanted=state.generation, error=None)
         elif state.generation != self.route.wanted or time.monotonic() >= self._retry_at:
             self._exchange(state)
@@ -101,6 +112,10 @@ class Router:
         if state.version is None or state.digest is None:
             return None  # the first promotion was taken back
         return Engine(self._bundles, state.digest, state.version)
+
+    def _foreign(self, state: EnvironmentState) -> str:
+        wanted = f"code {state.code[:12]}" if state.code else "no code release"
+        return f"This server runs code {str(self._code)[:12]}, but {self.environment} is to run {wanted}."
 
     def _read(self) -> EnvironmentState:
         if self._ledger is None:

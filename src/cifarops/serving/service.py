@@ -8,14 +8,17 @@ import uuid
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from cifarops.bundle.code import CodeRecord
 from cifarops.errors import CifaropsError, ConflictError, DataError, UsageError
 from cifarops.ledger.records import EnvironmentName, Prediction
 from cifarops.serving import protocol
 from cifarops.serving.engine import Engine
 from cifarops.serving.metrics import Metrics
 from cifarops.serving.protocol import ProblemError
-from cifarops.serving.recorder import Recorder
+from cifarops.serving.recorder import Recorded, Recorder
 from cifarops.serving.router import Router
+
+_OTHERS_WRITE_SECONDS = (0.1, 0.3)
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Service:
     Attributes:
         pool: Where images are decoded and classified, so that the event loop stays free.
         keep_images: Whether the images themselves go to the ledger.
+        code: The code release that this process runs from, or None.
     """
 
     environment: EnvironmentName
@@ -34,6 +38,7 @@ class Service:
     pool: Executor
     keep_images: bool
     code_version: str
+    code: CodeRecord | None = None
 
     def engine(self) -> Engine:
         """Return the version that answers now.
@@ -72,8 +77,7 @@ class Service:
                 422, "unknown-label", f"{feedback.label!r} is not a class. The classes: {', '.join(classes)}."
             )
         try:
-            future = self.recorder.feedback(feedback.prediction_id, classes.index(feedback.label))
-            status = await asyncio.wrap_future(future)
+            status = await self._record(feedback.prediction_id, classes.index(feedback.label))
         except UsageError as error:
             raise ProblemError(404, "unknown-prediction", f"{error.message} {error.fix}") from error
         except ConflictError as error:
@@ -87,6 +91,15 @@ class Service:
             prediction_id=feedback.prediction_id, label=feedback.label, status=status
         )
 
+    async def _record(self, prediction_id: str, label: int) -> Recorded:
+        """Write a label; another process may have answered just now and be about to write the prediction."""
+        for pause in _OTHERS_WRITE_SECONDS:
+            try:
+                return await asyncio.wrap_future(self.recorder.feedback(prediction_id, label))
+            except UsageError:
+                await asyncio.sleep(pause)
+        return await asyncio.wrap_future(self.recorder.feedback(prediction_id, label))
+
     def version(self) -> protocol.ServerVersion:
         """Say what answers, and what should."""
         route = self.router.route
@@ -98,6 +111,9 @@ class Service:
             wanted_generation=route.wanted,
             error=route.error,
             code_version=self.code_version,
+            code_release=self.code.sha256 if self.code else None,
+            code_commit=self.code.commit if self.code else None,
+            keep_images=self.keep_images,
             pid=os.getpid(),
         )
 

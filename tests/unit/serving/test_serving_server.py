@@ -16,6 +16,7 @@ def start(host: str, port: int, folder: Path, announce: str | None = None) -> No
         port=port,
         ledger=folder / "ledger.db",
         bundles=folder / "bundles",
+        run=folder / "run",
         keep_images=False,
         announce=announce,
     )
