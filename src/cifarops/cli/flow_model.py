@@ -1,7 +1,7 @@
-"""`cifarops flow candidate` and `report`: what a commit makes of the model."""
+"""`cifarops flow candidate`, `build` and `report`: what a commit makes of the model and of the code."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,13 +16,11 @@ from cifarops.cli.common import (
     progress_bars,
     write_pointer,
 )
+from cifarops.cli.flow_common import open_clone
 from cifarops.config import load_params
 from cifarops.settings import Settings
 
-if TYPE_CHECKING:
-    from cifarops.flow.git import Git
-
-app = group("What a commit makes of the model.")
+app = group("What a commit makes of the model and of the code.")
 
 Origin = Annotated[
     str | None, typer.Option("--from", metavar="PATH|URL", help="Where the images are, as for data ingest.")
@@ -49,7 +47,8 @@ def candidate(
     from cifarops.registry.versions import Registry
 
     settings = Settings.from_environment()
-    recipe = recipe_of(_git(), load_params(params, profile), origin)
+    git, _ = open_clone()
+    recipe = recipe_of(git, load_params(params, profile), origin)
     with Ledger(settings.ledger) as ledger, progress_bars() as progress:
         made = make_candidate(
             recipe,
@@ -63,6 +62,21 @@ def candidate(
 
 
 @app.command()
+def build(
+    out: Annotated[Path | None, typer.Option(help="Write a pointer to the code release.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Build the code of the checked-out commit, or find what was built of the same files before."""
+    from cifarops.flow.built import built
+
+    git, _ = open_clone()
+    code = built(git, releases=Settings.from_environment().releases)
+    document = {"code": code.sha256, **code.record.model_dump(mode="json")}
+    write_pointer(out, document)
+    emit(document, as_json=as_json, human=facts(f"Code release {code.sha256[:12]}", document))
+
+
+@app.command()
 def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.md, report.json and metrics.txt.")
@@ -73,20 +87,24 @@ def report(
     origin: Origin = None,
     params: ParamsFile = PARAMS,
     profile: ProfileName = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Take experiments/NAME.yaml instead of a profile.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare the model of the checked-out commit with the one in production, on `valid`, with intervals."""
     from cifarops.bundle.store import find_bundle
     from cifarops.data.snapshot import open_snapshot
+    from cifarops.flow.experiments import load_experiment
     from cifarops.flow.forge import find_forge
-    from cifarops.flow.policy import POLICY, load_policy
     from cifarops.flow.recipe import follow, recipe_of
     from cifarops.flow.report import report as compare
     from cifarops.ledger.store import Ledger
 
     settings = Settings.from_environment()
-    git = _git()
-    recipe = recipe_of(git, load_params(params, profile), origin)
+    git, policy = open_clone()
+    chosen = load_experiment(params, experiment) if experiment else load_params(params, profile)
+    recipe = recipe_of(git, chosen, origin)
     with Ledger(settings.ledger) as ledger:
         running = ledger.environment("production").digest
     with progress_bars() as progress:
@@ -101,12 +119,6 @@ def report(
     if out is not None:
         found.write(out)
     if merge_request is not None:
-        forge = find_forge(git, load_policy(git.root / POLICY), settings)
+        forge = find_forge(git, policy, settings)
         forge.comment(merge_request, found.markdown(), key="model-report")
     emit(found.model_dump(mode="json"), as_json=as_json, human=found.markdown())
-
-
-def _git() -> "Git":
-    from cifarops.flow.git import Git
-
-    return Git.find(Path.cwd())
