@@ -10,11 +10,6 @@ from cifarops.settings import EnvironmentName, Settings
 app = group("Play traffic against a running server, with the truth known.")
 
 
-@app.callback()
-def _group() -> None:
-    """Play traffic against a running server, with the truth known."""
-
-
 @app.command()
 def traffic(
     environment: Annotated[EnvironmentName, typer.Option(help="Whose server is asked.")] = "production",
@@ -42,3 +37,24 @@ def traffic(
     emit(played, as_json=as_json, human=facts(f"Traffic to {environment}", played))
     if played["failed"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def shadow(
+    environment: Annotated[EnvironmentName, typer.Option(help="Whose server is asked.")] = "staging",
+    requests: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 500,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare a server's answers with those of production's model on the same images; refuse what is surely worse."""
+    from cifarops.simulation.shadow import shadow as compare
+
+    with progress_bars() as progress:
+        found = compare(
+            environment,
+            settings=Settings.from_environment(),
+            requests=requests,
+            seed=seed,
+            progress=progress,
+        )
+    emit(found, as_json=as_json, human=facts(f"{environment} next to production", found))

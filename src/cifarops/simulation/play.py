@@ -1,7 +1,9 @@
 """Traffic for whatever an environment runs: the images fit the snapshot that its version was trained on."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from cifarops.bundle.manifest import Manifest
 from cifarops.bundle.store import find_bundle
 from cifarops.data.snapshot import Snapshot, open_snapshot
 from cifarops.deployment.environment import find_server
@@ -14,6 +16,15 @@ from cifarops.simulation.stream import HeldOutStream, Stream, SyntheticStream
 from cifarops.simulation.traffic import deliver_labels, send
 
 _SEED_OFFSET = 2_000_003  # far from the seeds that snapshots are drawn with
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where traffic is played: a server, the manifest of the bundle that its environment runs, fitting images."""
+
+    client: Client
+    manifest: Manifest
+    stream: Stream
 
 
 def play(
@@ -36,18 +47,13 @@ def play(
         UsageError: The environment runs nothing, or there is no such shift.
         UnavailableError: No server of the environment is running.
     """
-    with Ledger(settings.ledger) as ledger:
-        digest = ledger.environment(environment).digest
-    if digest is None:
-        raise UsageError(
-            f"{environment} runs no version.",
-            fix="Promote one: cifarops deploy promote VERSION --to staging.",
-        )
-    client = Client(find_server(environment, ledger=settings.ledger))
-    manifest = find_bundle(settings.bundles, digest).manifest
-    stream = _stream(open_snapshot(settings.snapshots, manifest.snapshot), seed)
+    stage = open_stage(environment, settings=settings, seed=seed)
+    client, manifest = stage.client, stage.manifest
     log = send(
-        client, stream.draw(requests, shift=shift, severity=severity), manifest.classes, progress=progress
+        client,
+        stage.stream.draw(requests, shift=shift, severity=severity),
+        manifest.classes,
+        progress=progress,
     )
     labels = deliver_labels(client, log, coverage=coverage, seed=seed)
     return {
@@ -61,6 +67,25 @@ def play(
         "p99_ms": log.percentile(99),
         "labels": labels,
     }
+
+
+def open_stage(environment: EnvironmentName, *, settings: Settings, seed: int) -> Stage:
+    """Find a live server of an environment, and images for it.
+
+    Raises:
+        UsageError: The environment runs nothing.
+        UnavailableError: No server of the environment is running.
+    """
+    with Ledger(settings.ledger) as ledger:
+        digest = ledger.environment(environment).digest
+    if digest is None:
+        raise UsageError(
+            f"{environment} runs no version.",
+            fix="Promote one: cifarops deploy promote VERSION --to staging.",
+        )
+    client = Client(find_server(environment, ledger=settings.ledger))
+    manifest = find_bundle(settings.bundles, digest).manifest
+    return Stage(client, manifest, _stream(open_snapshot(settings.snapshots, manifest.snapshot), seed))
 
 
 def _stream(snapshot: Snapshot, seed: int) -> Stream:
