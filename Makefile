@@ -23,10 +23,9 @@ test-slow: $(VENV)/.dev  ## The tests with real servers, real data and whole lin
 	$(BIN)/pytest -m "not ($(FAST))" $(ARGS)
 
 lint: $(VENV)/.dev    ## Style and room borders
-	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/black --check --quiet $(SOURCES)
+	PATH="$(CURDIR)/$(BIN):$$PATH" pre-commit run --all-files
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m docs.generate --check
 
 types: $(VENV)/.dev   ## Strict type check
 	$(BIN)/mypy
@@ -36,7 +35,7 @@ format: $(VENV)/.dev  ## Rewrite the code in the project's style
 	$(BIN)/black --quiet $(SOURCES)
 
 docs: $(VENV)/.dev    ## Write the reference pages that are made from code and results
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 install: $(VENV)/.dev ## The virtual environment with everything in it
 

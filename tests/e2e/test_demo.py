@@ -81,6 +81,7 @@ def results(summary: dict[str, Any]) -> dict[str, Any]:
     return {step["name"]: step["result"] for step in summary["steps"]}
 
 
+@pytest.mark.promise("S1")
 def test_every_step_was_done_and_timed(summary: dict[str, Any]) -> None:
     assert summary["complete"]
     assert [step["name"] for step in summary["steps"]] == [*(name for name, _, _ in STEPS), "report"]
@@ -97,6 +98,7 @@ def test_the_first_model_is_good_but_not_perfect(results: dict[str, Any]) -> Non
     assert 0.9 <= results["gate"]["suites"]["test"]["accuracy"] <= 0.97
 
 
+@pytest.mark.promise("S1")
 def test_drift_is_noticed_and_repaired(results: dict[str, Any]) -> None:
     assert not results["requests"]["drift"]
     assert results["drift"]["delay_requests"] <= 500
@@ -108,6 +110,7 @@ def test_the_gate_refuses_the_bad_model(results: dict[str, Any]) -> None:
     assert results["bad_model"]["answer"] == "reject"
 
 
+@pytest.mark.promise("B13")
 def test_what_fools_the_gate_is_rolled_back(results: dict[str, Any]) -> None:
     assert results["rollback"]["gate"]["answer"] == "promote"
     assert results["rollback"]["restored_version"] == results["promote"]["version"]
@@ -126,6 +129,7 @@ def test_no_process_is_left(played: Path) -> None:
     assert _processes_of(played) == set()
 
 
+@pytest.mark.promise("S2")
 def test_the_workspace_still_serves_what_the_demo_promoted(played: Path, results: dict[str, Any]) -> None:
     process = _start(played, "serve", "--environment", "production", "--port", "0")
     try:

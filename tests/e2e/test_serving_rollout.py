@@ -52,6 +52,7 @@ def label_of(version: int) -> str:
     return COLOURS[version % 3]
 
 
+@pytest.mark.promise("A5")
 def test_both_environments_follow_their_own_promotions(
     workspace: Path, ledger: Ledger, registry: Registry
 ) -> None:
@@ -72,7 +73,7 @@ def test_both_environments_follow_their_own_promotions(
                 assert (answer.model_version, answer.label) == (version, label_of(version))
                 assert answer.environment == environment
         assert ledger.servers("production") == [production.url]
-        found = {entry.state.name: entry for entry in status(ledger)}
+        found = {entry.state.name: entry for entry in status(ledger, workspace / "releases")}
         assert [server.version for server in found["production"].servers] == [2]
         assert found["development"].servers == ()
 
@@ -82,6 +83,7 @@ def test_both_environments_follow_their_own_promotions(
         assert Client(staging.url).version().model_version == 2
 
 
+@pytest.mark.promise("B13")
 def test_a_server_that_cannot_follow_brings_the_old_version_back(
     workspace: Path, ledger: Ledger, registry: Registry, tmp_path: Path
 ) -> None:

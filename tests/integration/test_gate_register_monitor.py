@@ -42,6 +42,7 @@ def refusal(*arguments: str, code: int) -> str:
     return " ".join(cli(*arguments, code=code).stderr.split())
 
 
+@pytest.mark.promise("S1")
 def test_from_bundle_to_watched_version(workspace: Path) -> None:
     snapshot = colour_snapshot(workspace / "snapshots", test=2000)
     good = colour_bundle(workspace / "bundles", sharpness=2.0)

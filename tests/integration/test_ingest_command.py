@@ -82,6 +82,7 @@ def folder(tmp_path: Path) -> Path:
     return write_directory(tmp_path / "pets", class_files(each=40))
 
 
+@pytest.mark.promise("S2")
 def test_ingest_list_show_verify(cli: Cli, folder: Path, tmp_path: Path) -> None:
     pointer = tmp_path / "out" / "snapshot.json"
     first = cli.ingest("--source", "folder", "--from", folder, "--out", pointer)

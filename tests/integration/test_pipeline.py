@@ -77,6 +77,7 @@ def _production_runs(project: Path, digest: str | None, replaced: str | None) ->
         ledger.swap(seen, wanted, Decision("promote", "production", seen.generation, "ada", "because"))
 
 
+@pytest.mark.promise("S1")
 def test_it_runs_everything_once_and_then_what_changed(project: Path) -> None:
     assert _repro(project) == STAGES
     first = _pointer(project, "bundle")["bundle"]

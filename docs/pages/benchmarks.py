@@ -1,0 +1,138 @@
+"""docs/reference/benchmarks.md: the kept results, each number read from benchmarks/results/."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def benchmarks_page(root: Path) -> str:
+    """Return the table of kept results; every number is read from benchmarks/results/."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Every number here comes from a command that anyone can run and whose result is kept in `benchmarks/results/`, with the",
+        "machine, the code and each sample. This page is made by `make docs`. These machines have two cores and neighbours:",
+        "medians and ratios travel, single seconds do not.",
+    ]
+    for name, rows in (
+        ("commands", _commands),
+        ("ingest", _ingest),
+        ("training", _training),
+        ("contention", _contention),
+        ("gate", _gate),
+        ("serving", _serving),
+        ("demo", _demo),
+        ("flow", _flow),
+    ):
+        path = root / "benchmarks" / "results" / f"{name}.json"
+        if not path.exists():
+            continue
+        result = json.loads(path.read_text())
+        machine = result["machine"]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            (
+                f"`{result['command']}`, {result['when'][:10]}, {machine['processor']}, {machine['cores']} cores,"
+                f" {machine['memory_bytes'] / 2**30:.0f} GiB, load before {machine['load_before']:.1f}."
+            ),
+            "",
+            "| what | measured | target |",
+            "| --- | --- | --- |",
+            *(f"| {what} | {measured} | {target} |" for what, measured, target in rows(result)),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+Rows = Iterator[tuple[str, str, str]]
+
+
+def _commands(result: dict[str, Any]) -> Rows:
+    names = {
+        "help": "`cifarops --help`",
+        "doctor": "`cifarops doctor`",
+        "deploy_status": "`cifarops deploy status`",
+        "make_test": "`make test`",
+    }
+    for key, words in names.items():
+        each = result["results"][key]
+        target = each.get("target_seconds")
+        yield words, f"{each['median_seconds']:.2f} s", f"{target} s" if target else ""
+
+
+def _ingest(result: dict[str, Any]) -> Rows:
+    for name, each in result["results"].items():
+        measured = f"{each['median_seconds']:.2f} s ({each['median_cpu_seconds']:.2f} s of processor)"
+        target = result["targets_seconds"].get(name)
+        yield name.replace("_", " "), measured, f"{target} s" if target else ""
+
+
+def _training(result: dict[str, Any]) -> Rows:
+    accuracy, targets = result["test_accuracy"], result["targets"]
+    measured = f"{accuracy['value']:.1%} ({accuracy['low']:.1%} to {accuracy['high']:.1%})"
+    where = (
+        f"test accuracy, profile `{result['profile']}`, {result['data']}, {result['test_images']:,} images"
+    )
+    yield where, measured, f"{targets['test_accuracy']:.0%}"
+    yield "training", f"{result['training_seconds']:.0f} s", f"{targets['training_seconds']} s"
+    yield "training speed", f"{result['images_per_second']:,.0f} images/s", ""
+    yield "peak memory", f"{result['training_command']['peak_bytes_so_far'] / 1e9:.2f} GB", ""
+    latency = targets["milliseconds_an_image"]
+    yield "one answer, one thread", f"{result['milliseconds_an_image']:.2f} ms", f"{latency:.0f} ms"
+
+
+def _gate(result: dict[str, Any]) -> Rows:
+    worst = max(row["gate"]["promote"] for row in result["results"] if row["difference"] == 0)
+    worse = max(row["gate"]["promote"] for row in result["results"] if row["difference"] == -0.01)
+    higher = max(row["promoted if higher"] for row in result["results"] if row["difference"] == 0)
+    yield "promoted though no better, worst case", f"{worst:.1%}", "5 %"
+    yield "the same when the higher accuracy wins", f"{higher:.1%}", ""
+    yield "promoted though one point worse, worst case", f"{worse:.2%}", "1 %"
+    for row in result["results"]:
+        if row["difference"] == 0.01 and row["images"] == 10_000 and row["suites"] == 1:
+            yield "promoted when one point better, 10,000 images", f"{row['gate']['promote']:.1%}", "80 %"
+
+
+def _contention(result: dict[str, Any]) -> Rows:
+    for profile, ways in result["results"].items():
+        for where, seconds in ways.items():
+            batch, operators = seconds["batch"][0], seconds["operators"][0]
+            words = f"a step of `{profile}`, {where.replace('_', ' ')}"
+            yield words, f"{batch:.3f} s; inside operators {operators:.3f} s ({operators / batch:.1f} ×)", ""
+
+
+def _serving(result: dict[str, Any]) -> Rows:
+    startup = result["startup"]
+    yield "from start to ready", f"{startup['median_seconds']:.2f} s", f"{startup['target_seconds']} s"
+    yield "resident memory, one model", f"{result['resident_bytes']['cifarops'] / 1e6:.0f} MB", ""
+    for name, each in result["medians"].items():
+        mine, plain = each["cifarops"], each["plain"]
+        where = name.replace("_", " ")
+        yield (
+            f"requests/s, {where} (plain FastAPI + ONNX Runtime)",
+            f"{mine['requests_per_second']:.0f} ({plain['requests_per_second']:.0f}), ratio {each['ratio']:.2f}",
+            "",
+        )
+        yield f"p50 / p99, {where}", f"{mine['p50_ms']:.1f} / {mine['p99_ms']:.1f} ms", ""
+
+
+def _demo(result: dict[str, Any]) -> Rows:
+    failed = sum(sample["requests"]["failed"] for sample in result["samples"])
+    sent = sum(sample["requests"]["sent"] for sample in result["samples"])
+    yield "the whole story (synthetic images)", f"{result['median_seconds']:.0f} s", "120 s"
+    yield "peak memory of all its processes", f"{result['median_peak_bytes'] / 1e9:.2f} GB", "3 GB"
+    yield f"failed requests, of {sent:,} in {len(result['samples'])} runs", f"{failed}", "0"
+
+
+def _flow(result: dict[str, Any]) -> Rows:
+    names = {
+        "commit": "a commit of one file, with every hook",
+        "commit_without_hooks": "the same without hooks",
+        "push": "a push of it, with every hook",
+    }
+    for key, words in names.items():
+        each = result["results"][key]
+        target = each.get("target_seconds")
+        yield words, f"{each['median_seconds']:.2f} s", f"{target} s" if target else ""
