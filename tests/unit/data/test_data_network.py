@@ -182,7 +182,10 @@ def test_a_proxy_that_does_not_work_is_named(
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://images.invalid/x", "the name of images.invalid can't be resolved (no network, or a wrong name)"),
+        (
+            "http://images.invalid/x",
+            "the name of images.invalid can't be resolved (no network, or a wrong name)",
+        ),
         ("http://127.0.0.1:9/x", "127.0.0.1 can't be reached (Connection refused)"),
         ("https://127.0.0.1:9/x", "127.0.0.1 can't be reached (Connection refused)"),
     ],
