@@ -49,12 +49,17 @@ class CodeRecord(BaseModel):
     built_at: str
 
 
-def running_release(package: Path = _PACKAGE) -> CodeRecord | None:
-    """Return the code release whose `site/` holds `package`, or None where it lies elsewhere."""
+def read_record(release: Path) -> CodeRecord | None:
+    """Return what `code.json` in a directory says, or None where there is none."""
     try:
-        return CodeRecord.model_validate_json((package.parent.parent / RECORD).read_bytes())
+        return CodeRecord.model_validate_json((release / RECORD).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def running_release(package: Path = _PACKAGE) -> CodeRecord | None:
+    """Return the code release whose `site/` holds `package`, or None where it lies elsewhere."""
+    return read_record(package.parent.parent)
 
 
 def code_identity(package: Path = _PACKAGE) -> CodeIdentity:

@@ -1,20 +1,21 @@
-"""`cifarops deploy`: what runs where, promotion, rollback, history, watch."""
+"""`cifarops deploy`: what runs where, promotion, rollback, history, watch; releases are in `deploy_release`."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cifarops.cli import deploy_release
 from cifarops.cli.common import PARAMS, JsonFlag, ParamsFile, ProfileName, emit, facts, group, notes, table
+from cifarops.cli.deploy_release import WATCH, Environment, Reason, Watch
 from cifarops.settings import EnvironmentName, Settings
 
 if TYPE_CHECKING:
     from cifarops.deployment.rollout import Rollout
 
-app = group("See and change which version each environment runs.")
-
-Environment = Annotated[EnvironmentName, typer.Option(help="Which environment.")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+app = group("See and change which version and which code each environment runs.")
+for _command in ("build", "pin", "release", "start", "stop"):
+    app.command(_command)(getattr(deploy_release, _command))
 
 
 @app.command()
@@ -23,14 +24,15 @@ def status(as_json: JsonFlag = False) -> None:
     from cifarops.deployment.environment import status as look
     from cifarops.ledger.store import Ledger
 
-    with Ledger(Settings.from_environment().ledger) as ledger:
-        found = look(ledger)
+    settings = Settings.from_environment()
+    with Ledger(settings.ledger) as ledger:
+        found = look(ledger, settings.releases)
     emit(
         [asdict(environment) for environment in found],
         as_json=as_json,
         human=table(
             "Environments",
-            ("environment", "version", "bundle", "since", "previous", "servers"),
+            ("environment", "version", "bundle", "code", "since", "previous", "servers"),
             [environment.row() for environment in found],
         ),
     )
@@ -65,15 +67,27 @@ def promote(
 
 @app.command()
 def rollback(
-    environment: Environment = "production", reason: Reason = "by hand", as_json: JsonFlag = False
+    environment: Environment = "production",
+    code: Annotated[
+        bool, typer.Option("--code", help="The previous code instead of the previous model.")
+    ] = False,
+    watch: Watch = WATCH,
+    reason: Reason = "by hand",
+    as_json: JsonFlag = False,
 ) -> None:
-    """Let an environment run its previous version again."""
-    from cifarops.deployment import rollout
+    """Let an environment run its previous version again, or with --code its previous code."""
+    from cifarops.deployment import deploy, rollout
     from cifarops.deployment.aliases import UnopenedRegistry
     from cifarops.ledger.store import Ledger
 
     settings = Settings.from_environment()
     with Ledger(settings.ledger) as ledger:
+        if code:
+            deployed = deploy.rollback_code(
+                environment, ledger=ledger, settings=settings, reason=reason, watch_s=watch
+            )
+            deploy_release.show(deployed, as_json)
+            return
         result = rollout.rollback(
             environment,
             ledger=ledger,

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,12 +15,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cifarops.bundle.code import RECORD, CodeRecord, Image
+from cifarops.bundle.code import RECORD, CodeRecord, Image, read_record
 from cifarops.errors import CifaropsError, IntegrityError, UsageError
 from cifarops.files import canonical_json, publish_directory, sha256_file, staged_directory, write_atomic
 
 SITE = "site"
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+_IMAGE = re.compile(r"(?P<reference>[^@\s]+)@(?P<digest>sha256:[0-9a-f]{64})")
 _SHOWN = 5
 _OUTPUT_TAIL = 800
 
@@ -128,7 +130,7 @@ def find_code(releases: Path, *, digest: str = "", commit: str = "") -> CodeRele
     found = [
         path
         for path in sorted(releases.glob(f"{digest}*" if digest.isalnum() else "*"))
-        if (record := _record(path)) and record.commit.startswith(commit)
+        if (record := read_record(path)) and record.commit.startswith(commit)
     ]
     if len(found) != 1:
         what = " and ".join(
@@ -139,6 +141,21 @@ def find_code(releases: Path, *, digest: str = "", commit: str = "") -> CodeRele
             fix="Build one: cifarops deploy build. With several, name one by its digest.",
         )
     return open_code(found[0])
+
+
+def parse_image(text: str) -> Image:
+    """Read `REFERENCE@sha256:DIGEST`.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    found = _IMAGE.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            f"{text!r} does not name an image by its digest.",
+            fix="Give REFERENCE@sha256:DIGEST; the digest stands in the output of the image build.",
+        )
+    return Image(reference=found["reference"], digest=found["digest"])
 
 
 def _clean_commit(source: Path) -> str:
@@ -182,13 +199,6 @@ def _with_image(code: CodeRelease, image: Image | None) -> CodeRelease:
 
 def _content(record: CodeRecord) -> bytes:
     return canonical_json(record.model_dump(mode="json")) + b"\n"
-
-
-def _record(path: Path) -> CodeRecord | None:
-    try:
-        return CodeRecord.model_validate_json((path / RECORD).read_bytes())
-    except (OSError, ValidationError):
-        return None
 
 
 def _same(packed: zipfile.ZipFile, name: str, site: Path) -> bool:

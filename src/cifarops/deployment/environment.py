@@ -7,6 +7,7 @@ from typing import Any
 
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from cifarops.bundle.code import read_record
 from cifarops.errors import CifaropsError, UnavailableError
 from cifarops.ledger.records import ENVIRONMENTS, Decision, EnvironmentName, EnvironmentState
 from cifarops.ledger.store import Ledger
@@ -25,6 +26,9 @@ class ServerStatus:
         wanted: Newest generation that it has seen.
         problem: Why it doesn't serve what it should; None when all is well.
         gone: Whether nobody answers at the URL.
+        pid: Process id, or None where nobody answers.
+        code: SHA-256 of the code release it runs from, or None.
+        keep_images: Whether it keeps images.
     """
 
     url: str
@@ -33,24 +37,33 @@ class ServerStatus:
     wanted: int = 0
     problem: str | None = None
     gone: bool = False
+    pid: int | None = None
+    code: str | None = None
+    keep_images: bool = False
 
 
 @dataclass(frozen=True)
 class EnvironmentStatus:
-    """An environment by the ledger, and its servers by their own word."""
+    """An environment by the ledger, and its servers by their own word.
+
+    Attributes:
+        commit: What its code release was built from, or None where there is none or it is not in this workspace.
+    """
 
     state: EnvironmentState
     servers: tuple[ServerStatus, ...]
+    commit: str | None = None
 
     def row(self) -> tuple[Any, ...]:
-        """Return the cells of a table: environment, version, bundle, since, previous, servers."""
+        """Return the cells of a table: environment, version, bundle, code, since, previous, servers."""
         state = self.state
         if not state.generation:
-            return (state.name, None, None, None, None, self._servers())
+            return (state.name, None, None, None, None, None, self._servers())
         return (
             state.name,
             state.version,
-            state.digest[:12] if state.digest else None,
+            _short(state.digest),
+            f"{_short(state.code)} ({(self.commit or 'not here')[:12]})" if state.code else None,
             _moment(state.since),
             state.previous_version,
             self._servers(),
@@ -61,12 +74,20 @@ class EnvironmentStatus:
         return "\n".join(lines) or None
 
 
-def status(ledger: Ledger) -> list[EnvironmentStatus]:
-    """Return the status of every environment; servers are really asked."""
-    return [
-        EnvironmentStatus(ledger.environment(name), tuple(ask(url, name) for url in ledger.servers(name)))
-        for name in ENVIRONMENTS
-    ]
+def status(ledger: Ledger, releases: Path) -> list[EnvironmentStatus]:
+    """Return the status of every environment; servers are really asked.
+
+    Args:
+        ledger: Where the environments are.
+        releases: Directory of code releases.
+    """
+    found = []
+    for name in ENVIRONMENTS:
+        state = ledger.environment(name)
+        record = read_record(releases / state.code) if state.code else None
+        servers = tuple(ask(url, name) for url in ledger.servers(name))
+        found.append(EnvironmentStatus(state, servers, record.commit if record else None))
+    return found
 
 
 def decision_row(decision: Decision) -> tuple[Any, ...]:
@@ -91,7 +112,14 @@ def ask(url: str, environment: EnvironmentName) -> ServerStatus:
     if running.environment != environment:
         return ServerStatus(url, problem=f"A server of {running.environment} now.", gone=True)
     return ServerStatus(
-        url, running.model_version, running.generation, running.wanted_generation, running.error
+        url,
+        running.model_version,
+        running.generation,
+        running.wanted_generation,
+        running.error,
+        pid=running.pid,
+        code=running.code_release,
+        keep_images=running.keep_images,
     )
 
 
@@ -116,6 +144,10 @@ def _hangs(error: CifaropsError) -> bool:
     """Tell a server that was reached and gave no answer, which must not be forgotten, from one that is gone."""
     cause = error.__cause__
     return isinstance(cause, HTTPError) and not isinstance(getattr(cause, "reason", None), NewConnectionError)
+
+
+def _short(digest: str | None) -> str | None:
+    return digest[:12] if digest else None
 
 
 def _moment(seconds: float) -> str:

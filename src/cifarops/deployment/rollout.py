@@ -163,12 +163,12 @@ def _check_allowed(found: "Version", environment: EnvironmentName, ledger: Ledge
 
 
 def _ran_on_staging(version: int, ledger: Ledger) -> bool:
-    """Return whether any promotion to staging was taken up by its servers."""
-    asked, failed = (
+    """Return whether any promotion or release to staging was taken up by its servers."""
+    promoted, released, failed = (
         ledger.count_decisions(kind, environment="staging", version=version)
-        for kind in ("promote", "not_taken_up")
+        for kind in ("promote", "release", "not_taken_up")
     )
-    return asked > failed
+    return promoted + released > failed
 
 
 def _taken_back(

@@ -92,6 +92,16 @@ class Channel:
         except OSError:
             return None
 
+    def ended(self, limit_s: float) -> bool:
+        """Wait until the process at the other side has ended; returns whether it has, within `limit_s` seconds."""
+        self._socket.settimeout(limit_s)
+        try:
+            return not self._socket.recv(1)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+
     async def listen(self) -> tuple[Word, int | None] | None:
         """Wait for the next word beside other work, for as long as it takes; None when the other side is gone."""
         loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """A client of a server, on urllib3."""
 
 import json
+import re
 from dataclasses import dataclass, fields
 from typing import Any, NoReturn, TypeVar
 
@@ -13,6 +14,9 @@ _RETRIES = urllib3.Retry(
     total=1, connect=0, redirect=0, status=0, allowed_methods=None, respect_retry_after_header=False
 )
 _POOL = 16
+_REQUESTS = re.compile(r"^cifarops_requests_total\{(.*)\} (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_CARE_ROUTES = ("/metrics", "/ping", "/v2/health/live", "/v2/health/ready", "/version")
 _T = TypeVar("_T")
 
 
@@ -52,6 +56,14 @@ class Running:
     code_release: str | None = None
     code_commit: str | None = None
     keep_images: bool = False
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many requests were answered, and how many of them with a status from 500 on."""
+
+    requests: int
+    errors: int
 
 
 class Client:
@@ -95,6 +107,21 @@ class Client:
         """
         return self._read(Running, self._ask("GET", "/version"))
 
+    def counts(self) -> Counts:
+        """Return how many requests the server has answered, without those that only look after it.
+
+        Raises:
+            UnavailableError: No answer.
+        """
+        requests = errors = 0
+        for labels, value in _REQUESTS.findall(self._answer("GET", "/metrics").data.decode()):
+            named = dict(_LABEL.findall(labels))
+            if named.get("route") in _CARE_ROUTES:
+                continue
+            requests += int(float(value))
+            errors += int(float(value)) if named.get("status", "").startswith("5") else 0
+        return Counts(requests, errors)
+
     def live(self) -> bool:
         """Return whether the server answers at all."""
         return self._is("/v2/health/live")
@@ -111,16 +138,7 @@ class Client:
         return True
 
     def _ask(self, method: str, path: str, body: bytes | None = None, kind: str | None = None) -> Any:
-        headers = {"Content-Type": kind} if kind else None
-        try:
-            answer = self._pool.request(method, self.url + path, body=body, headers=headers)
-        except urllib3.exceptions.LocationParseError as error:
-            raise UsageError(f"{self.url!r} is no URL.", fix="Give one like http://127.0.0.1:8080") from error
-        except urllib3.exceptions.HTTPError as error:
-            raise UnavailableError(
-                f"No answer from {self.url}: {getattr(error, 'reason', None) or error}.",
-                fix="Start a server: cifarops serve. See what runs: cifarops deploy status",
-            ) from error
+        answer = self._answer(method, path, body, kind)
         try:
             document = json.loads(answer.data)
         except ValueError as error:
@@ -128,6 +146,20 @@ class Client:
         if answer.status >= 400:
             self._refuse(answer.status, document)
         return document
+
+    def _answer(
+        self, method: str, path: str, body: bytes | None = None, kind: str | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        headers = {"Content-Type": kind} if kind else None
+        try:
+            return self._pool.request(method, self.url + path, body=body, headers=headers)
+        except urllib3.exceptions.LocationParseError as error:
+            raise UsageError(f"{self.url!r} is no URL.", fix="Give one like http://127.0.0.1:8080") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise UnavailableError(
+                f"No answer from {self.url}: {getattr(error, 'reason', None) or error}.",
+                fix="Start a server: cifarops serve. See what runs: cifarops deploy status",
+            ) from error
 
     def _read(self, kind: type[_T], document: Any) -> _T:
         """Take the fields of `kind`; a newer server may answer with more."""

@@ -22,7 +22,7 @@ _FLUSH_SECONDS = 0.05
 @dataclass(frozen=True)
 class _Feedback:
     prediction_id: str
-    label: int
+    label: str
     done: "Future[Recorded]" = field(default_factory=Future)
 
 
@@ -64,11 +64,11 @@ class Recorder:
             return
         self._queue.append(prediction)
 
-    def feedback(self, prediction_id: str, label: int) -> "Future[Recorded]":
-        """Hand over the true class index of a prediction.
+    def feedback(self, prediction_id: str, label: str) -> "Future[Recorded]":
+        """Hand over the name of the true class of a prediction.
 
         Returns:
-            A future with the ledger's answer, or its UsageError, ConflictError or IntegrityError.
+            A future with the ledger's answer, or its UsageError, DataError, ConflictError or IntegrityError.
 
         Raises:
             UnavailableError: Too much is waiting to be written.
@@ -113,7 +113,9 @@ class Recorder:
         if not feedback.done.set_running_or_notify_cancel():
             return
         try:
-            feedback.done.set_result(self._open().add_feedback(feedback.prediction_id, feedback.label))
+            ledger = self._open()
+            label = ledger.class_index(feedback.prediction_id, feedback.label)
+            feedback.done.set_result(ledger.add_feedback(feedback.prediction_id, label))
         except Exception as error:  # whoever waits for the answer must get one
             feedback.done.set_exception(error)
 

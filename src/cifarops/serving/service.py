@@ -71,15 +71,12 @@ class Service:
 
     async def feedback(self, feedback: protocol.Feedback) -> protocol.FeedbackAnswer:
         """Write the true label of a prediction to the ledger."""
-        classes = self.engine().classes
-        if feedback.label not in classes:
-            raise ProblemError(
-                422, "unknown-label", f"{feedback.label!r} is not a class. The classes: {', '.join(classes)}."
-            )
         try:
-            status = await self._record(feedback.prediction_id, classes.index(feedback.label))
+            status = await self._record(feedback.prediction_id, feedback.label)
         except UsageError as error:
             raise ProblemError(404, "unknown-prediction", f"{error.message} {error.fix}") from error
+        except DataError as error:
+            raise ProblemError(422, "unknown-label", f"{error.message} {error.fix}") from error
         except ConflictError as error:
             detail = f"Prediction {feedback.prediction_id} was labelled differently before than {feedback.label!r}."
             raise ProblemError(409, "contradicting-label", f"{detail} {error.fix}") from error
@@ -91,7 +88,7 @@ class Service:
             prediction_id=feedback.prediction_id, label=feedback.label, status=status
         )
 
-    async def _record(self, prediction_id: str, label: int) -> Recorded:
+    async def _record(self, prediction_id: str, label: str) -> Recorded:
         """Write a label; another process may have answered just now and be about to write the prediction."""
         for pause in _OTHERS_WRITE_SECONDS:
             try:
@@ -127,6 +124,7 @@ class Service:
             label=outcome.label,
             probabilities=outcome.probabilities,
             image=outcome.image if self.keep_images else None,
+            classes=engine.classes,
         )
         self.recorder.add(prediction)
         probabilities = outcome.probabilities.tolist()

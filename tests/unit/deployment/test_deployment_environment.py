@@ -68,9 +68,9 @@ def test_one_that_takes_connections_and_is_silent_hangs(
 
 def test_status_of_a_new_workspace_is_empty(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as ledger:
-        found = status(ledger)
+        found = status(ledger, tmp_path / "releases")
     assert [entry.row() for entry in found] == [
-        (name, None, None, None, None, None) for name in ("development", "staging", "production")
+        (name, None, None, None, None, None, None) for name in ("development", "staging", "production")
     ]
 
 

@@ -1,0 +1,84 @@
+"""Starting `cifarops serve` as a process of its own, and learning when it answers, or why it never will."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from cifarops.errors import UnavailableError
+from cifarops.ledger.records import EnvironmentName
+
+_LISTENING = re.compile(r"^serving \w+ on (http://\S+)$", re.MULTILINE)
+_START_SECONDS = 30.0
+_LOG_TAIL = 800
+
+
+def launch(
+    environment: EnvironmentName,
+    arguments: Sequence[str],
+    *,
+    workspace: Path,
+    site: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
+) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start a server; it outlives this process, and Ctrl-C here does not reach it.
+
+    Args:
+        environment: Which environment it serves.
+        arguments: Further arguments of `cifarops serve`.
+        workspace: The workspace it works in; its output goes to `logs/` there.
+        site: Directory whose code it runs; None runs the code of this process.
+        stdin: Its standard input, as `subprocess` takes it.
+
+    Returns:
+        The process and its log.
+    """
+    log = workspace / "logs" / f"serve-{environment}-{time.time_ns()}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    variables = {**os.environ, "CIFAROPS_WORKSPACE": str(workspace)}
+    # -P: whatever lies in the current directory is not imported.
+    command = [sys.executable, "-P", "-m", "cifarops.cli.main", "serve", "--environment", environment]
+    if site is not None:
+        variables["PYTHONPATH"] = str(site)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            env=variables,
+            cwd=workspace,
+            stdin=stdin,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return process, log
+
+
+def await_url(process: subprocess.Popen[bytes], log: Path, environment: EnvironmentName) -> str:
+    """Wait until a server that was launched answers requests; returns its URL.
+
+    Raises:
+        UnavailableError: It ended, or doesn't answer in time.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        # Looked at before the log, so that what a process says last is not missed.
+        code = process.poll()
+        if found := _LISTENING.search(log.read_text(errors="replace")):
+            return found.group(1)
+        if code is not None:
+            raise UnavailableError(
+                f"The {environment} server ended with code {code}: {last_words(log)}",
+                fix=f"The whole log: {log}",
+            )
+        time.sleep(0.02)
+    raise UnavailableError(
+        f"The {environment} server does not listen after {_START_SECONDS:.0f} s.", fix=f"Its log: {log}"
+    )
+
+
+def last_words(log: Path) -> str:
+    """Return the end of a server's log."""
+    return log.read_text(errors="replace")[-_LOG_TAIL:].strip() or "it said nothing."
