@@ -33,11 +33,12 @@ class GitLabSettings:
     def from_environment(cls, environ: Mapping[str, str]) -> "GitLabSettings":
         """Read the settings from `environ`."""
         own = environ.get("CIFAROPS_GITLAB_TOKEN") or environ.get("GITLAB_TOKEN")
+        job = environ.get("CI_JOB_TOKEN")
         return cls(
             url=environ.get("CIFAROPS_GITLAB_URL") or environ.get("CI_SERVER_URL") or None,
             project=environ.get("CI_PROJECT_PATH") or None,
-            token=own or environ.get("CI_JOB_TOKEN") or None,
-            is_job_token=not own,
+            token=own or job or None,
+            is_job_token=bool(job and not own),
         )
 
 

@@ -50,9 +50,10 @@ def find_access(settings: GitLabSettings, origin: str) -> Access:
     found_url, found_path = _read(origin)
     url = (settings.url or found_url).rstrip("/")
     # A server under a path (https://host/gitlab) has it in front of every project's path.
-    below = urlsplit(url).path.strip("/")
+    server = urlsplit(url)
+    below = server.path.strip("/")
     project = settings.project or found_path.removeprefix(f"{below}/" if below else "")
-    if urlsplit(url).scheme not in ("http", "https") or project.count("/") < 1:
+    if server.scheme not in ("http", "https") or not server.hostname or "/" not in project:
         raise UsageError(
             f"The remote origin ({found_url or 'no address'}, path {found_path or 'none'}) names no GitLab project.",
             fix="Set CIFAROPS_GITLAB_URL=https://<server> and CI_PROJECT_PATH=<group>/<project>,"

@@ -93,7 +93,7 @@ def _template(policy: Policy, title: str, targets: tuple[str, ...], requires: st
     for target in targets:
         rules = policy.protected[target]
         approvals = f"{rules.approvals} approval{'s' if rules.approvals != 1 else ''} besides the author's"
-        owner = ", one of them a code owner's" if rules.code_owners else ""
-        lines.append(f"- [ ] into `{target}`: {approvals}{owner}; {', '.join(rules.checks)} are green")
+        owner = ", with a code owner's among them" if rules.code_owners else ""
+        lines.append(f"- [ ] into `{target}`: {approvals}{owner}; green are {', '.join(rules.checks)}")
     lines.append("- [ ] every thread is resolved")
     return "\n".join(lines) + "\n"

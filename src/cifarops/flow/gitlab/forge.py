@@ -88,8 +88,10 @@ class GitLabForge:
         try:
             return self._read(self._client.post("merge_requests", body))
         except ConflictError:
-            (opened_meanwhile,) = self.merge_requests(source=source, target=target, state="open")
-            return opened_meanwhile
+            opened_meanwhile = self.merge_requests(source=source, target=target, state="open")
+            if not opened_meanwhile:
+                raise
+            return opened_meanwhile[0]
 
     def lock(self, branch: str) -> None:
         """Let nobody merge into a branch; one that is locked stays locked."""

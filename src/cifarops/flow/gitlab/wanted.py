@@ -144,10 +144,9 @@ def push_rules(policy: Policy) -> Named:
 def branch_pattern(policy: Policy) -> str:
     """Return the regular expression (RE2) of branch names.
 
-    It cannot say how long a name is: names over `names.longest` are left to the hook and to the pipeline's policy job.
+    It cannot say how long a name is: names over `names.longest` are left to the hooks and to the pipeline's policy job.
     """
     name = policy.names.pattern
-    # What resolves a conflict (`hotfix/<name>-into-develop`) is such a name itself wherever words may be joined by `-`.
     works = [
         f"{re.escape(kind)}/({name})"
         + (f"(-into-({_one_of(work.merged_back)}))?" if work.merged_back else "")
@@ -164,7 +163,7 @@ def message_pattern(policy: Policy) -> str:
     types = _one_of(policy.messages.types)
     run_tests = re.escape(policy.messages.run_tests)
     header = rf"({types})(\([a-z0-9._/-]+\))?!?: \S[^\n]*"
-    return rf"\A({run_tests}\s*\z|{_MERGE}|{header}(\z|\n\s*\z|\n[^\S\n]*\n))"
+    return rf"\A({run_tests}\s*\z|{_MERGE}|{header}(\z|\n[^\S\n]*(\z|\n)))"
 
 
 def environments(policy: Policy) -> Named:
