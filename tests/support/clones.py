@@ -1,5 +1,8 @@
 """A local forge and clones of it, one for each person, with real git and nothing of this machine's configuration."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,21 +70,31 @@ def person(user: str) -> dict[str, str]:
     }
 
 
+_template: Path | None = None
+
+
 def make_project(root: Path) -> Project:
-    """Make a forge with three protected branches and the tag v1.0.0."""
+    """Return a copy of a forge with three protected branches and the tag v1.0.0, made once for all tests."""
+    global _template
+    if _template is None:
+        _template = Path(tempfile.mkdtemp(prefix="cifarops-forge-"))
+        atexit.register(shutil.rmtree, _template, ignore_errors=True)
+        _make_template(_template)
+    shutil.copytree(_template / "remote.git", root / "remote.git")
+    return Project(root, load_policy(ROOT / POLICY), LocalForge(root / "remote.git", "robot"))
+
+
+def _make_template(root: Path) -> None:
     policy = load_policy(ROOT / POLICY)
     forge = create_remote(root / "remote.git", policy, MEMBERS, user="robot")
-    project = Project(root, policy, forge)
     git = Git(root / "first", person("ada"))
     git.root.mkdir()
     git("init", "--quiet", "--initial-branch=main")
     git("remote", "add", "origin", str(forge.root))
-    for name in (POLICY, Path("params.yaml")):
-        (git.root / name).write_bytes((ROOT / name).read_bytes())
-    write(git, {"README.md": "one\ntwo\nthree\n"}, "feat: begin")
+    files = {str(name): (ROOT / name).read_text() for name in (POLICY, Path("params.yaml"))}
+    write(git, {**files, "README.md": "one\ntwo\nthree\n"}, "feat: begin")
     git.push(*(f"main:refs/heads/{branch}" for branch in policy.protected))
-    forge.create_tag("v1.0.0", project.tip("main"), "1.0.0")
-    return project
+    forge.create_tag("v1.0.0", git.commit(), "1.0.0")
 
 
 def write(git: Git, files: Mapping[str, str], message: str) -> str:

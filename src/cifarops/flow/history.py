@@ -58,8 +58,7 @@ def hotfixes(git: Git, policy: Policy) -> list[Hotfix]:
     """Return the hotfixes that have a branch on the remote or were merged into `main`, as last fetched."""
     line = Line.of(policy)
     kind = line.urgent
-    found = {f"{kind}/{name}": tip for name, tip in git.remote_branches(kind).items()}
-    found = {name: tip for name, tip in found.items() if _is_itself(policy, name)}
+    found = {name: tip for name, tip in git.remote_branches(kind).items() if _is_itself(policy, name)}
     here = set(found)
     for branch, tip in _merged_into(git, policy, line.main):
         if branch.kind == kind and branch.resolves is None:
@@ -80,7 +79,8 @@ def locate(git: Git, policy: Policy, branch: str, commit: str, *, on_remote: boo
         commit=commit,
         on_remote=on_remote,
         origin=line.main,
-        is_merged=_has(git, line.main, commit),
+        # A branch with no commit yet ends on main's own line; what was merged never does.
+        is_merged=_has(git, line.main, commit) and not is_on_line(git, line.main, commit),
         targets=targets,
         missing=tuple(target for target in targets if not _has(git, target, commit)),
     )
@@ -103,8 +103,7 @@ def last_release(git: Git, policy: Policy, commit: str) -> tuple[Version, str] |
     merge commits leave outside.
     """
     found = list(releases(git, policy).items())
-    main = git.remote_branch(Line.of(policy).main)
-    if main is not None and commit in git("rev-list", "--first-parent", main).split():
+    if is_on_line(git, Line.of(policy).main, commit):
         found = [(version, at) for version, at in found if git.is_ancestor(at, commit)]
     return found[-1] if found else None
 
@@ -117,10 +116,16 @@ def changes(git: Git, policy: Policy, commit: str, *, since: str | None) -> list
     return [parse_change(policy, sha, message.strip()) for sha, _, message in parsed]
 
 
+def is_on_line(git: Git, branch: str, commit: str) -> bool:
+    """Return whether a branch has ended at `commit` once, as last fetched; what was merged into it does not count."""
+    tip = git.remote_branch(branch)
+    return tip is not None and commit in git("rev-list", "--first-parent", tip).split()
+
+
 def only_hotfixes(git: Git, policy: Policy, commit: str, *, since: str) -> bool:
     """Return whether every merge that `commit` has on its own line since `since` is one of a hotfix."""
     kind = Line.of(policy).urgent
-    tips = {tip for name, tip in git.remote_branches(kind).items()}
+    tips = set(git.remote_branches(kind).values())
     merges = git("log", "--first-parent", "--format=%P%x00%s", f"{since}..{commit}").splitlines()
 
     def is_hotfix(line: str) -> bool:

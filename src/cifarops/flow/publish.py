@@ -7,7 +7,7 @@ from pathlib import Path
 from cifarops.errors import ConflictError, UsageError
 from cifarops.flow.forge import Forge
 from cifarops.flow.git import Git
-from cifarops.flow.history import changes, last_release, releases
+from cifarops.flow.history import changes, is_on_line, last_release, releases
 from cifarops.flow.line import Line
 from cifarops.flow.numbering import upcoming
 from cifarops.flow.policy import Policy
@@ -105,7 +105,7 @@ def read_release_file(path: Path) -> bytes:
 def _number(git: Git, policy: Policy, commit: str) -> tuple[Version, str | None]:
     """Return the version of a commit and the commit of the release before it."""
     main = Line.of(policy).main
-    if commit not in git("rev-list", "--first-parent", f"origin/{main}").split():
+    if not is_on_line(git, main, commit):
         raise UsageError(
             f"{commit[:12]} is not on {main}: only what production runs is released.",
             fix=f"Merge it into {main} first: cifarops flow release finish.",
