@@ -186,7 +186,7 @@ def test_feedback_that_makes_no_sense_is_refused(server: ServerProcess, connecti
     with pytest.raises(UsageError, match="no prediction 'nonsense'"):
         client.feedback("nonsense", "red")
     with pytest.raises(DataError, match="red, green, blue"):
-        client.feedback("nonsense", "purple")
+        client.feedback(str(connection.predict(colour_image("red"))[1]["prediction_id"]), "purple")
     json_header = {"Content-Type": "application/json"}
     for body in (b"{", b'{"prediction_id": 1, "label": "red"}', b"[" * 10_000, b'{"label": "red"}'):
         assert connection.ask("POST", "/feedback", body, json_header)[0] in (400, 422)

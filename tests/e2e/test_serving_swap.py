@@ -10,6 +10,8 @@ import pytest
 
 from cifarops.bundle.store import Bundle
 from cifarops.deployment.process import ServerProcess
+from cifarops.errors import DataError
+from cifarops.ledger.store import Ledger
 from cifarops.serving.client import Client, Running
 from tests.support.bundles import COLOURS, colour_bundle, colour_image, unloadable_bundle
 from tests.support.serving import Connection, set_version, settings_of
@@ -99,6 +101,28 @@ def make_bundle(root: Path, version: int) -> tuple[Bundle, bool]:
     altered = colour_bundle(root, sharpness=version)
     altered.model_path.write_bytes(altered.model_path.read_bytes() + b"\0")
     return altered, False
+
+
+def test_a_label_that_comes_after_a_swap_is_read_with_the_names_of_the_version_that_answered(
+    tmp_path: Path,
+) -> None:
+    settings = settings_of(tmp_path)
+    set_version(settings.ledger, 1, colour_bundle(settings.bundles))
+    with ServerProcess("production", workspace=tmp_path) as server:
+        client, connection = Client(server.url), Connection(server.url)
+        first = str(connection.predict(colour_image("red"))[1]["prediction_id"])
+        renamed = colour_bundle(settings.bundles, classes=("blue", "violet", "red"))
+        wait_for(client, set_version(settings.ledger, 2, renamed).generation)
+        second = str(connection.predict(colour_image("red"))[1]["prediction_id"])
+        for prediction in (first, second):
+            assert client.feedback(prediction, "blue") == "recorded"
+        with pytest.raises(DataError, match="red, green, blue"):
+            client.feedback(first, "violet")
+        connection.close()
+    with Ledger(settings.ledger) as ledger:
+        window = ledger.window("production", last=2)
+    assert window.ids == (first, second)
+    assert window.truth.tolist() == [COLOURS.index("blue"), 0]
 
 
 def test_thirty_swaps_under_load_fail_no_request(tmp_path: Path) -> None:

@@ -23,8 +23,15 @@ _PARITY = Parity(images=0, max_logit_difference=0.0, tolerance=1e-3, equal_predi
 _CODE = CodeIdentity(version="0", commit=None, dirty=False)
 
 
-def colour_bundle(root: Path, *, rotation: int = 0, sharpness: float = 4.0, outputs: int = 3) -> Bundle:
-    """Write a bundle that answers `COLOURS[(strongest + rotation) % 3]`.
+def colour_bundle(
+    root: Path,
+    *,
+    rotation: int = 0,
+    sharpness: float = 4.0,
+    outputs: int = 3,
+    classes: tuple[str, ...] = COLOURS,
+) -> Bundle:
+    """Write a bundle that answers `classes[(strongest + rotation) % 3]`.
 
     `outputs` other than 3 makes one whose model does not answer as its manifest says.
     """
@@ -43,7 +50,7 @@ def colour_bundle(root: Path, *, rotation: int = 0, sharpness: float = 4.0, outp
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     onnx.checker.check_model(model)
-    return _write(root, model.SerializeToString())
+    return _write(root, model.SerializeToString(), classes)
 
 
 def unloadable_bundle(root: Path) -> Bundle:
@@ -67,6 +74,7 @@ def bundle_of(
     *,
     temperature: float = 1.0,
     model: bytes = b"this is not a model",
+    classes: tuple[str, ...] = COLOURS,
 ) -> Bundle:
     """Write a bundle whose reference holds these answers on `valid`."""
     reference = io.BytesIO()
@@ -74,7 +82,7 @@ def bundle_of(
 
     def describe(files: dict[str, FileEntry]) -> Manifest:
         return Manifest(
-            classes=COLOURS,
+            classes=classes,
             preprocessing=Preprocessing(size=SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
             temperature=temperature,
             metrics={"accuracy": float((logits.argmax(axis=1) == labels).mean())},
@@ -89,6 +97,6 @@ def bundle_of(
     return write_bundle(root, {MODEL: model, REFERENCE: reference.getvalue()}, describe)
 
 
-def _write(root: Path, model: bytes) -> Bundle:
+def _write(root: Path, model: bytes, classes: tuple[str, ...] = COLOURS) -> Bundle:
     labels = np.arange(90) % 3
-    return bundle_of(root, np.eye(3, dtype=np.float32)[labels] * 4, labels, model=model)
+    return bundle_of(root, np.eye(3, dtype=np.float32)[labels] * 4, labels, model=model, classes=classes)

@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS predictions (
   seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at REAL NOT NULL, environment TEXT NOT NULL,
   version INTEGER NOT NULL, label INTEGER NOT NULL, probabilities BLOB NOT NULL, image BLOB);
 CREATE INDEX IF NOT EXISTS predictions_by_environment ON predictions (environment, seq);
+CREATE TABLE IF NOT EXISTS classes (version INTEGER PRIMARY KEY, names TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS feedback (
   prediction_id TEXT PRIMARY KEY REFERENCES predictions (id), label INTEGER NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS environments (

@@ -41,6 +41,7 @@ class Prediction:
         label: Predicted class index.
         probabilities: Calibrated, float32 (C,).
         image: The network's input before normalisation, uint8 (S, S, 3), or None where images are not kept.
+        classes: What the version calls its classes, so that labels can come by name; empty where none will.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Prediction:
     label: int
     probabilities: NDArray[np.float32]
     image: NDArray[np.uint8] | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

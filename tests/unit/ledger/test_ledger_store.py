@@ -74,6 +74,20 @@ def test_a_batch_is_stored_whole_or_not_at_all(ledger: Ledger) -> None:
     ledger.add_predictions([prediction("a")])
 
 
+def test_a_label_by_name_is_what_the_version_that_answered_calls_it(ledger: Ledger) -> None:
+    ledger.add_predictions([replace(prediction("a"), classes=("cat", "dog", "cow"))])
+    ledger.add_predictions([replace(prediction("b", version=2), classes=("cow", "cat", "pig"))])
+    ledger.add_predictions([prediction("c", version=3)])
+    assert (ledger.class_index("a", "cow"), ledger.class_index("b", "cow")) == (2, 0)
+    with pytest.raises(DataError, match="'pig' is not a class of version 1") as caught:
+        ledger.class_index("a", "pig")
+    assert "cat, dog, cow" in caught.value.fix
+    with pytest.raises(DataError, match="version 3"):
+        ledger.class_index("c", "cow")
+    with pytest.raises(UsageError, match="no prediction 'x'"):
+        ledger.class_index("x", "cow")
+
+
 def test_feedback_is_idempotent_and_contradiction_a_conflict(ledger: Ledger) -> None:
     ledger.add_predictions([prediction("a")])
     assert ledger.add_feedback("a", 1) == "recorded"

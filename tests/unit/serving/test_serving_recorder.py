@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifarops.errors import ConflictError, IntegrityError, UnavailableError, UsageError
+from cifarops.errors import ConflictError, DataError, IntegrityError, UnavailableError, UsageError
 from cifarops.ledger.records import Prediction
 from cifarops.ledger.store import Ledger
 from cifarops.serving.metrics import Metrics
@@ -18,7 +18,9 @@ def metrics() -> Metrics:
 
 
 def prediction(key: str) -> Prediction:
-    return Prediction(key, time.time(), "production", 1, 0, np.array([0.75, 0.25], np.float32))
+    return Prediction(
+        key, time.time(), "production", 1, 0, np.array([0.75, 0.25], np.float32), classes=("cat", "dog")
+    )
 
 
 def lost(metrics: Metrics) -> float:
@@ -42,20 +44,22 @@ def test_leaving_writes_everything_in_order(tmp_path: Path, metrics: Metrics) ->
 def test_feedback_finds_a_prediction_that_is_not_written_yet(tmp_path: Path, metrics: Metrics) -> None:
     with Recorder(tmp_path / "ledger.db", metrics=metrics) as recorder:
         recorder.add(prediction("a"))
-        assert recorder.feedback("a", 1).result(10) == "recorded"
-        assert recorder.feedback("a", 1).result(10) == "known"
+        assert recorder.feedback("a", "dog").result(10) == "recorded"
+        assert recorder.feedback("a", "dog").result(10) == "known"
         with pytest.raises(ConflictError):
-            recorder.feedback("a", 0).result(10)
+            recorder.feedback("a", "cat").result(10)
         with pytest.raises(UsageError, match="no prediction 'b'"):
-            recorder.feedback("b", 0).result(10)
+            recorder.feedback("b", "cat").result(10)
+        with pytest.raises(DataError, match="'cow' is not a class of version 1"):
+            recorder.feedback("a", "cow").result(10)
         recorder.add(prediction("b"))
-        assert recorder.feedback("b", 0).result(10) == "recorded"
+        assert recorder.feedback("b", "cat").result(10) == "recorded"
 
 
 def test_what_was_said_before_the_end_is_answered(tmp_path: Path, metrics: Metrics) -> None:
     with Recorder(tmp_path / "ledger.db", metrics=metrics) as recorder:
         recorder.add(prediction("a"))
-        waiting = recorder.feedback("a", 1)
+        waiting = recorder.feedback("a", "dog")
     assert waiting.result(0) == "recorded"
 
 
@@ -66,7 +70,7 @@ def test_an_unusable_ledger_costs_the_predictions_and_is_counted(tmp_path: Path,
         for key in range(7):
             recorder.add(prediction(str(key)))
         with pytest.raises(IntegrityError):
-            recorder.feedback("0", 1).result(10)
+            recorder.feedback("0", "dog").result(10)
         path.unlink()
         recorder.add(prediction("after"))
     with Ledger(path) as ledger:
@@ -81,11 +85,11 @@ def test_a_full_queue_costs_what_comes_next(tmp_path: Path, metrics: Metrics) ->
     lock.execute("BEGIN EXCLUSIVE")
     with Recorder(path, metrics=metrics, capacity=10) as recorder:
         recorder.add(prediction("first"))
-        recorder.feedback("first", 0)
+        recorder.feedback("first", "cat")
         for key in range(100):
             recorder.add(prediction(str(key)))
         with pytest.raises(UnavailableError, match="too slow"):
-            recorder.feedback("first", 0)
+            recorder.feedback("first", "cat")
         lock.execute("ROLLBACK")
     lock.close()
     with Ledger(path) as ledger:

@@ -1,0 +1,162 @@
+"""The ledger's predictions and their true labels."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarops.errors import ConflictError, DataError, UsageError
+from cifarops.ledger.database import Database
+from cifarops.ledger.records import EnvironmentName, Prediction, Window
+
+_IMAGE_CHANNELS = 3
+
+
+class Predictions(Database):
+    """What was answered, and what was true."""
+
+    def add_predictions(self, predictions: Sequence[Prediction]) -> None:
+        """Store a batch of predictions, and what their versions call the classes."""
+        rows = [
+            (
+                p.id,
+                p.at,
+                p.environment,
+                p.version,
+                p.label,
+                p.probabilities.astype("<f4").tobytes(),
+                None if p.image is None else p.image.tobytes(),
+            )
+            for p in predictions
+        ]
+        names = {(p.version, p.classes) for p in predictions if p.classes}
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO classes (version, names) VALUES (?, ?)",
+                [(version, json.dumps(classes)) for version, classes in names],
+            )
+            connection.executemany(
+                "INSERT INTO predictions (id, at, environment, version, label, probabilities, image)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def class_index(self, prediction_id: str, name: str) -> int:
+        """Return which class the version that answered a prediction calls `name`.
+
+        Raises:
+            UsageError: No such prediction.
+            DataError: That version knows no such class.
+        """
+        rows = self._rows(
+            "SELECT p.version, c.names FROM predictions p LEFT JOIN classes c ON c.version = p.version WHERE p.id = ?",
+            (prediction_id,),
+        )
+        if not rows:
+            raise _no_prediction(prediction_id)
+        version, names = rows[0][0], json.loads(rows[0][1] or "[]")
+        if name not in names:
+            raise DataError(
+                f"{name!r} is not a class of version {version}, which answered {prediction_id}.",
+                fix=f"Its classes: {', '.join(names) or 'not known'}.",
+            )
+        return int(names.index(name))
+
+    def add_feedback(self, prediction_id: str, label: int) -> Literal["recorded", "known"]:
+        """Store the true class index of a prediction; saying the same again changes nothing.
+
+        Raises:
+            UsageError: No such prediction.
+            ConflictError: Another label was given before.
+        """
+        with self._transaction() as connection:
+            row = connection.execute(
+                "SELECT f.label FROM predictions p LEFT JOIN feedback f ON f.prediction_id = p.id WHERE p.id = ?",
+                (prediction_id,),
+            ).fetchone()
+            if row is None:
+                raise _no_prediction(prediction_id)
+            if row[0] is None:
+                connection.execute(
+                    "INSERT INTO feedback (prediction_id, label, at) VALUES (?, ?, ?)",
+                    (prediction_id, label, time.time()),
+                )
+                return "recorded"
+            if row[0] != label:
+                raise ConflictError(
+                    f"Prediction {prediction_id} was labelled {row[0]} before; {label} contradicts it.",
+                    fix="Settle which label is right; the first one stands.",
+                )
+            return "known"
+
+    def window(
+        self,
+        environment: EnvironmentName,
+        *,
+        last: int,
+        version: int | None = None,
+        labelled: bool = False,
+    ) -> Window:
+        """Return the `last` predictions of an environment, oldest first.
+
+        Args:
+            environment: Which environment.
+            last: How many at most.
+            version: Only those that this version answered.
+            labelled: Only those whose true label is known.
+
+        Raises:
+            DataError: The versions among them know different numbers of classes.
+        """
+        rows = self._rows(
+            "SELECT p.id, p.at, p.version, p.label, p.probabilities, COALESCE(f.label, -1) FROM predictions p"
+            " LEFT JOIN feedback f ON f.prediction_id = p.id"
+            " WHERE p.environment = ? AND (? IS NULL OR p.version = ?) AND (NOT ? OR f.label IS NOT NULL)"
+            " ORDER BY p.seq DESC LIMIT ?",
+            (environment, version, version, labelled, last),
+        )[::-1]
+        ids, at, versions, predicted, probabilities, truth = zip(*rows, strict=True) if rows else [()] * 6
+        if len({len(row) for row in probabilities}) > 1:
+            raise DataError(
+                f"The newest predictions of {environment} have different numbers of classes.",
+                fix="Look at one version at a time.",
+            )
+        flat = np.frombuffer(b"".join(probabilities), dtype="<f4")
+        return Window(
+            ids=tuple(ids),
+            at=np.array(at, dtype=np.float64),
+            versions=np.array(versions, dtype=np.int64),
+            predicted=np.array(predicted, dtype=np.int64),
+            probabilities=flat.reshape(len(rows), -1) if rows else flat.reshape(0, 0),
+            truth=np.array(truth, dtype=np.int64),
+        )
+
+    def labelled_images(
+        self, environment: EnvironmentName, *, last: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return the newest `last` images kept with a true label, oldest first; only those of the newest one's size.
+
+        Returns:
+            Images uint8 (N, S, S, 3) and labels int64 (N,); N is 0 where no image was kept or labelled.
+        """
+        rows = self._rows(
+            "SELECT p.image, f.label FROM predictions p JOIN feedback f ON f.prediction_id = p.id"
+            " WHERE p.environment = ? AND p.image IS NOT NULL ORDER BY p.seq DESC LIMIT ?",
+            (environment, last),
+        )[::-1]
+        if not rows:
+            return np.empty((0, 0, 0, _IMAGE_CHANNELS), np.uint8), np.empty(0, np.int64)
+        rows = [row for row in rows if len(row[0]) == len(rows[-1][0])]
+        side = round((len(rows[0][0]) / _IMAGE_CHANNELS) ** 0.5)
+        flat = np.frombuffer(b"".join(image for image, _ in rows), dtype=np.uint8)
+        images = flat.reshape(len(rows), side, side, _IMAGE_CHANNELS)
+        return images, np.array([label for _, label in rows], dtype=np.int64)
+
+
+def _no_prediction(prediction_id: str) -> UsageError:
+    return UsageError(
+        f"There is no prediction {prediction_id!r}.", fix="Send the prediction_id that /predict answered."
+    )
