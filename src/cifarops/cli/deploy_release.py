@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarops.cli.common import JsonFlag, emit, facts, notes, write_pointer
+from cifarops.cli.common import JsonFlag, emit, facts, notes, pointed, write_pointer
 from cifarops.settings import EnvironmentName, Settings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def build(
         releases=Settings.from_environment().releases,
         image=parse_image(image) if image else None,
     )
-    document = {**release.record.model_dump(mode="json"), "path": str(release.path)}
+    document = {"code": release.sha256, **release.record.model_dump(mode="json"), "path": str(release.path)}
     emit(
         document,
         as_json=as_json,
@@ -61,9 +61,13 @@ def pin(
     version: Annotated[str, typer.Option(help="Version of the release, for example 1.2.0.")],
     commit: Annotated[str, typer.Option(help="Commit whose model and code are released.")],
     bundle: Annotated[
-        str | None, typer.Option(help="Digest of another model: a hotfix of the code alone.")
+        str | None,
+        typer.Option(help="Digest of the model, or a JSON file that names it; by default the commit's own."),
     ] = None,
-    code: Annotated[str | None, typer.Option(help="Digest of another code release.")] = None,
+    code: Annotated[
+        str | None,
+        typer.Option(help="SHA-256 of the code, or a JSON file that names it; by default the commit's own."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("release.json"),
     as_json: JsonFlag = False,
 ) -> None:
@@ -78,8 +82,8 @@ def pin(
         registry=Registry(settings.tracking_uri, settings.bundles),
         releases=settings.releases,
         actor=settings.actor,
-        bundle=bundle,
-        code=code,
+        bundle=pointed(bundle, "bundle"),
+        code=pointed(code, "code"),
     )
     document = release.model_dump(mode="json")
     write_pointer(out, document)
