@@ -65,7 +65,9 @@ class Loop:
         self._augment = Augmentation(count, translate=params.translate, flip=params.flip, seed=params.seed)
         self.network = self._fresh_network(snapshot)
         self._replicas = Replicas(self.network, min(threads, params.batch_size))
-        self._optimizer = Optimizer(self.network, learning_rate=params.learning_rate, dtype=dtype)
+        self._optimizer = Optimizer(
+            self.network, learning_rate=params.learning_rate, dtype=dtype, pool=self._replicas.pool
+        )
 
     def step(self, number: int) -> float:
         """Take step `number`, counted from 0, and return the batch's mean loss.

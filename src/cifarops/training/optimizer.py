@@ -1,6 +1,7 @@
 """The optimizer: Muon for the convolutions, Adam for the few parameters that are no filters."""
 
 import math
+from concurrent.futures import Executor
 
 import torch
 from torch import Tensor
@@ -26,14 +27,16 @@ class Optimizer:
         network: Whose trainable parameters are updated.
         learning_rate: Step relative to the filters' size.
         dtype: Number format of the orthogonalisation.
+        pool: Whose threads share the filters.
     """
 
-    def __init__(self, network: Network, *, learning_rate: float, dtype: torch.dtype) -> None:
+    def __init__(self, network: Network, *, learning_rate: float, dtype: torch.dtype, pool: Executor) -> None:
         trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
         self._filters = {name: value for name, value in trained.items() if value.ndim == 4}
         self._others = {name: value for name, value in trained.items() if value.ndim != 4}
         self._learning_rate = learning_rate
         self._dtype = dtype
+        self._pool = pool
         self._steps = torch.zeros((), dtype=torch.int64)
         self._momentum = {name: torch.zeros_like(value) for name, value in self._filters.items()}
         self._mean = {name: torch.zeros_like(value) for name, value in self._others.items()}
@@ -45,10 +48,12 @@ class Optimizer:
     def step(self, share: float) -> None:
         """Take one step at `share` of the learning rate, and clear the gradients."""
         self._steps += 1
-        for name, value in self._filters.items():
-            self._step_filter(value, self._momentum[name], share * self._learning_rate)
+        rate = share * self._learning_rate
+        largest_first = sorted(self._filters, key=lambda name: self._filters[name].numel(), reverse=True)
+        moved = self._pool.map(lambda name: self._step_filter(name, rate), largest_first)
         for name, value in self._others.items():
-            self._step_other(name, value, share * self._learning_rate * _ADAM_SHARE)
+            self._step_other(name, value, rate * _ADAM_SHARE)
+        list(moved)
 
     def state(self) -> dict[str, Tensor]:
         """Return everything a checkpoint must hold, by name; the tensors are not copied."""
@@ -56,7 +61,9 @@ class Optimizer:
         named = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
         return {**named, "steps": self._steps}
 
-    def _step_filter(self, value: Tensor, momentum: Tensor, rate: float) -> None:
+    @torch.no_grad()  # which holds for one thread only
+    def _step_filter(self, name: str, rate: float) -> None:
+        value, momentum = self._filters[name], self._momentum[name]
         gradient = _gradient(value)
         momentum.mul_(_MOMENTUM).add_(gradient)
         direction = gradient.add(momentum, alpha=_MOMENTUM)

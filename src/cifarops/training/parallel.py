@@ -38,11 +38,14 @@ class Replicas:
     Args:
         network: Gets the gradients and the statistics.
         threads: How many parts a batch has, at least 1.
+
+    Attributes:
+        pool: The threads, for other work between two passes.
     """
 
     def __init__(self, network: Network, threads: int) -> None:
         self._networks = [network, *(_sharing(network) for _ in range(threads - 1))]
-        self._pool = ThreadPoolExecutor(threads, "training")
+        self.pool = ThreadPoolExecutor(threads, "training")
 
     @property
     def threads(self) -> int:
@@ -65,7 +68,7 @@ class Replicas:
             return loss.item()
 
         self._hand_out_statistics()
-        losses = list(self._pool.map(work, range(self.threads)))
+        losses = list(self.pool.map(work, range(self.threads)))
         self._gather()
         return sum(losses)
 
@@ -73,7 +76,7 @@ class Replicas:
         """Answer images uint8 (N, S, S, 3) with the float32 network in evaluation mode: float32 (N, C)."""
         network = self._networks[0].eval()
         parts = np.array_split(images, self.threads)
-        answers = np.concatenate(list(self._pool.map(lambda part: logits(network, part, normalizer), parts)))
+        answers = np.concatenate(list(self.pool.map(lambda part: logits(network, part, normalizer), parts)))
         network.train()
         return answers
 

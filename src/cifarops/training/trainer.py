@@ -12,6 +12,7 @@ from cifarops.progress import Progress, silent
 from cifarops.training.checkpoint import copy_tensors, load_tensors
 from cifarops.training.interrupt import InterruptionError, stop_on_signals
 from cifarops.training.loop import Loop
+from cifarops.training.memory import keep_freed_memory
 from cifarops.training.parallel import one_thread_per_operator
 from cifarops.training.precision import DTYPES, choose_precision
 from cifarops.training.run import RECORD, WEIGHTS, Plan, Precision, Run, open_plan, open_run
@@ -54,6 +55,7 @@ def train(
     plan = None if resume is None else _planned(snapshot, params, runs, resume)
     if plan is not None and (plan.path / RECORD).is_file():
         return open_run(runs, plan.id)
+    keep_freed_memory()
     precision = plan.precision if plan else choose_precision(params.train.precision, cache)
     with one_thread_per_operator() as threads:
         loop = Loop(snapshot, params.train, dtype=DTYPES[precision], threads=threads)

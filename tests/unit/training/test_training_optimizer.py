@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -21,7 +23,7 @@ def test_a_filter_moves_by_an_almost_orthogonal_step_whatever_the_gradients_scal
     steps = []
     for scale in (1.0, 1000.0):
         network = _network()
-        optimizer = Optimizer(network, learning_rate=0.1, dtype=torch.float32)
+        optimizer = Optimizer(network, learning_rate=0.1, dtype=torch.float32, pool=ThreadPoolExecutor(2))
         filters = network.stages[0][0].weight  # type: ignore[index]
         before = filters.detach().clone()
         _backward(network, scale)
@@ -35,7 +37,7 @@ def test_a_filter_moves_by_an_almost_orthogonal_step_whatever_the_gradients_scal
 
 def test_the_first_layer_and_the_norms_scales_stay_and_everything_else_moves() -> None:
     network = _network()
-    optimizer = Optimizer(network, learning_rate=0.1, dtype=torch.float32)
+    optimizer = Optimizer(network, learning_rate=0.1, dtype=torch.float32, pool=ThreadPoolExecutor(2))
     before = {name: value.detach().clone() for name, value in network.named_parameters()}
     _backward(network)
     optimizer.step(1.0)
@@ -47,7 +49,7 @@ def test_the_first_layer_and_the_norms_scales_stay_and_everything_else_moves() -
 
 def test_gradients_are_cleared_and_missing_ones_are_noticed() -> None:
     network = _network()
-    optimizer = Optimizer(network, learning_rate=0.1, dtype=torch.float32)
+    optimizer = Optimizer(network, learning_rate=0.1, dtype=torch.float32, pool=ThreadPoolExecutor(2))
     _backward(network)
     optimizer.step(1.0)
     assert all(value.grad is None for value in network.parameters())
