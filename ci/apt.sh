@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# The Debian packages that the slow tests need besides Python, Node and git: what builds and runs images.
+set -euo pipefail
+packages=(buildah debootstrap podman runc)
+dpkg --status "${packages[@]}" >/dev/null 2>&1 && exit
+[ "$(id -u)" = 0 ] || {
+  echo "error: packages are missing, and only root can install them." >&2
+  echo "  do: sudo apt-get install -y --no-install-recommends ${packages[*]}" >&2
+  exit 1
+}
+apt-get update --quiet=2
+DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends "${packages[@]}" >/dev/null
