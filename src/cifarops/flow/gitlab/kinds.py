@@ -1,16 +1,13 @@
 """The kinds of settings: how each is read from a project, and how one of them is written."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cifarops.flow.gitlab import wanted
+from cifarops.flow.gitlab import approval_rules, wanted
 from cifarops.flow.gitlab.client import Client, Document, segment
 from cifarops.flow.gitlab.features import Feature
 from cifarops.flow.gitlab.protection import LEVELS, protect, read_protection, who
-from cifarops.flow.gitlab.wanted import ANY_APPROVER, RULE_PREFIX, Approver, Fields, Named
-
-_BOT = re.compile(r"(project|group)_\d+_bot.*")
+from cifarops.flow.gitlab.wanted import RULE_PREFIX, Fields, Named, differing
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ def _read_project(client: Client) -> Named:
 
 
 def _write_project(client: Client, _: str, found: Fields | None, fields: Fields) -> None:
-    client.put("", _differing(found, fields))
+    client.put("", differing(found, fields))
 
 
 # --- branches and tags
@@ -99,60 +96,6 @@ def overlap(one: str, other: str) -> bool:
     return one[0] == other[0] and overlap(one[1:], other[1:])
 
 
-# --- approvals
-
-
-def _read_approval_settings(client: Client) -> Named:
-    return {"approvals": client.get("approvals")}
-
-
-def _write_approval_settings(client: Client, _: str, found: Fields | None, fields: Fields) -> None:
-    client.post("approvals", _differing(found, fields))
-
-
-def _read_approval_rules(client: Client) -> Named:
-    return {
-        ANY_APPROVER if rule["rule_type"] == "any_approver" else rule["name"]: {
-            "approvals": rule["approvals_required"],
-            "branches": tuple(sorted(branch["name"] for branch in rule["protected_branches"])),
-            "approvers": tuple(sorted(user["username"] for user in rule["users"])),
-            "id": rule["id"],
-        }
-        for rule in client.list("approval_rules")
-    }
-
-
-def _write_approval_rule(client: Client, name: str, found: Fields | None, fields: Fields) -> None:
-    branches = {each["name"]: each["id"] for each in client.list("protected_branches")}
-    people = {approver.username: approver.id for approver in approvers(client)}
-    body: Document = {
-        "name": name,
-        "approvals_required": fields["approvals"],
-        "protected_branch_ids": [branches[branch] for branch in fields["branches"]],
-        "user_ids": [people[username] for username in fields["approvers"]],
-    }
-    if found is None:
-        kind = "any_approver" if name == ANY_APPROVER else "regular"
-        client.post("approval_rules", {**body, "rule_type": kind})
-    else:
-        client.put(f"approval_rules/{found['id']}", body)
-
-
-def _remove_approval_rule(client: Client, name: str) -> None:
-    client.delete(f"approval_rules/{_read_approval_rules(client)[name]['id']}")
-
-
-def approvers(client: Client) -> list[Approver]:
-    """Return the members who may approve: people with at least the role developer."""
-    return [
-        Approver(member["id"], member["username"])
-        for member in client.list("members/all")
-        if member["access_level"] >= LEVELS["developer"]
-        and member["state"] == "active"
-        and not _BOT.fullmatch(member["username"])
-    ]
-
-
 # --- pushes
 
 
@@ -165,7 +108,7 @@ def _write_push_rules(client: Client, _: str, found: Fields | None, fields: Fiel
     if found is None:
         client.post("push_rule", dict(fields))
     else:
-        client.put("push_rule", _differing(found, fields))
+        client.put("push_rule", differing(found, fields))
 
 
 # --- environments
@@ -217,7 +160,7 @@ def _write_label(client: Client, name: str, found: Fields | None, fields: Fields
     if found is None:
         client.post("labels", {"name": name, **fields})
     else:
-        client.put(f"labels/{segment(name)}", _differing(found, fields))
+        client.put(f"labels/{segment(name)}", differing(found, fields))
 
 
 def _read_schedules(client: Client) -> Named:
@@ -236,7 +179,7 @@ def _write_schedule(client: Client, name: str, found: Fields | None, fields: Fie
     body = {key: value for key, value in fields.items() if key != "variables"}
     if found is None:
         found = {**client.post("pipeline_schedules", {"description": name, **body}), "variables": {}}
-    elif changes := _differing(found, body):
+    elif changes := differing(found, body):
         client.put(f"pipeline_schedules/{found['id']}", changes)
     variables = f"pipeline_schedules/{found['id']}/variables"
     for key, value in fields["variables"].items():
@@ -244,10 +187,6 @@ def _write_schedule(client: Client, name: str, found: Fields | None, fields: Fie
             client.post(variables, {"key": key, "value": value})
         elif found["variables"][key] != value:
             client.put(f"{variables}/{segment(key)}", {"value": value})
-
-
-def _differing(found: Fields | None, fields: Fields) -> Document:
-    return {key: value for key, value in fields.items() if found is None or found.get(key) != value}
 
 
 # In the order in which a project is set up: what keeps people out comes first.
@@ -261,13 +200,18 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("protected tag", _read_tags, _write_tag, remove=_remove_tag, is_harmful=_matches_a_wanted_one),
     Kind("project setting", _read_project, _write_project),
-    Kind("approval setting", _read_approval_settings, _write_approval_settings, Feature.APPROVALS),
+    Kind(
+        "approval setting",
+        approval_rules.read_settings,
+        approval_rules.write_settings,
+        Feature.APPROVALS,
+    ),
     Kind(
         "approval rule",
-        _read_approval_rules,
-        _write_approval_rule,
+        approval_rules.read_rules,
+        approval_rules.write_rule,
         Feature.APPROVALS,
-        _remove_approval_rule,
+        approval_rules.remove_rule,
         lambda name, wanted_ones: name.startswith(RULE_PREFIX),
     ),
     Kind("push rule", _read_push_rules, _write_push_rules, Feature.PUSH_RULES),

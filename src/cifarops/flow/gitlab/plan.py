@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 from cifarops.errors import UsageError
 from cifarops.flow.gitlab import wanted
+from cifarops.flow.gitlab.approval_rules import approvers
 from cifarops.flow.gitlab.client import Client, GitLabError, segment
 from cifarops.flow.gitlab.features import Feature, Gap
-from cifarops.flow.gitlab.kinds import KINDS, Kind, approvers
+from cifarops.flow.gitlab.kinds import KINDS, Kind
 from cifarops.flow.gitlab.protection import LEVELS
-from cifarops.flow.gitlab.wanted import Approver, Named
+from cifarops.flow.gitlab.wanted import Approver, Named, differing
 from cifarops.flow.policy import Policy
 
 _MISSING = (403, 404)
@@ -206,8 +207,7 @@ def _changes(kind: Kind, state: _State) -> Iterator[Change]:
         there = found.get(name)
         differences = tuple(
             Difference(field, None if there is None else there.get(field), value)
-            for field, value in fields.items()
-            if there is None or there.get(field) != value
+            for field, value in differing(there, fields).items()
         )
         if differences:
             yield Change("create" if there is None else "change", kind.name, name, differences)
@@ -217,13 +217,11 @@ def _changes(kind: Kind, state: _State) -> Iterator[Change]:
 
 
 def _carry_out(client: Client, kind: Kind, change: Change, state: _State) -> None:
-    if change.action == "remove":
-        assert kind.remove is not None  # noqa: S101 - a kind in which something does harm can remove it
+    if change.action != "remove":
+        found, fields = (named[kind.name] for named in (state.found, state.wanted))
+        kind.write(client, change.name, found.get(change.name), fields[change.name])
+    elif kind.remove is not None:
         kind.remove(client, change.name)
-        return
-    kind.write(
-        client, change.name, state.found[kind.name].get(change.name), state.wanted[kind.name][change.name]
-    )
 
 
 def _notes(policy: Policy, state: _State) -> Iterator[str]:

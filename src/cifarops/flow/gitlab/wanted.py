@@ -15,7 +15,7 @@ Named = dict[str, Fields]
 ANY_APPROVER = "every merge request"
 RULE_PREFIX = "cifarops "
 
-_COLOURS = ("#1f75cb", "#d99530", "#6e49cb", "#dd2b0e", "#217645", "#89888d")
+_COLOURS = ("#1f75cb", "#d99530", "#6e49cb", "#dd2b0e", "#217645")
 # As in Git's own messages, and in GitLab's.
 _MERGE = r"Merge (branch|branches|commit|commits|remote-tracking branch|remote-tracking branches|tag) '"
 
@@ -26,6 +26,11 @@ class Approver:
 
     id: int
     username: str
+
+
+def differing(found: Fields | None, fields: Fields) -> dict[str, Any]:
+    """Return those of the fields that are not found as they are wanted."""
+    return {key: value for key, value in fields.items() if found is None or found.get(key) != value}
 
 
 def project(policy: Policy) -> Named:
@@ -182,8 +187,7 @@ def environments(policy: Policy) -> Named:
 def labels(policy: Policy) -> Named:
     """Return one label for each type of branch that merges."""
     purposes = {kind: work.purpose for kind, work in policy.work.items()} | {
-        "release": "develop becomes a version",
-        "backmerge": "what production got goes back",
+        "release": "develop becomes a version"
     }
     return {
         name: {"color": _COLOURS[index % len(_COLOURS)], "description": purpose}
