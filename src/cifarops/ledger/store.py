@@ -6,7 +6,6 @@ Every public method is one transaction, so a process killed at any moment leaves
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
 from dataclasses import astuple, replace
 from typing import Any
 
@@ -50,17 +49,22 @@ class Ledger(Predictions):
         )[::-1]
         return [_decision(row) for row in rows]
 
-    def latest_decision(
-        self, kinds: Sequence[DecisionKind], *, environment: EnvironmentName, version: int
-    ) -> Decision | None:
-        """Return the newest decision of some kinds about a version in an environment, or None."""
-        places = ", ".join("?" * len(kinds))
-        rows = self._rows(
-            f"{_SELECT_DECISIONS} WHERE kind IN ({places}) AND environment = ? AND version = ?"
-            " ORDER BY seq DESC LIMIT 1",
-            (*kinds, environment, version),
-        )
-        return _decision(rows[0]) if rows else None
+    def record_turn(self, decision: Decision, *, opposite: DecisionKind, may_begin: bool) -> None:
+        """Append a decision of two kinds that take turns, an alarm and its end; one that only repeats is left out.
+
+        Args:
+            decision: The turn, about a version in an environment.
+            opposite: The other kind.
+            may_begin: Whether this kind comes first; the other one needs something to end.
+        """
+        with self._transaction() as connection:
+            last = connection.execute(
+                "SELECT kind FROM decisions WHERE kind IN (?, ?) AND environment = ? AND version = ?"
+                " ORDER BY seq DESC LIMIT 1",
+                (decision.kind, opposite, decision.environment, decision.version),
+            ).fetchone()
+            if may_begin if last is None else last[0] == opposite:
+                _insert_decision(connection, decision)
 
     def count_decisions(
         self, kind: str, *, environment: EnvironmentName | None = None, version: int | None = None

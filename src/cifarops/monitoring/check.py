@@ -135,11 +135,8 @@ def _note(
     judged: bool,
 ) -> None:
     """Record that an alarm began or ended; a look with too little to judge on changes nothing."""
-    last = ledger.latest_decision(
-        (kind, _CLEARED[kind]), environment=report.environment, version=report.version
-    )
-    was_on = last is not None and last.kind == kind
-    is_on = kind in report.alarms
-    if judged and is_on != was_on:
-        noted = kind if is_on else _CLEARED[kind]
-        ledger.record(Decision(noted, report.environment, report.version, actor, message, evidence))
+    if judged:
+        on, cleared = kind in report.alarms, _CLEARED[kind]
+        noted, opposite = (kind, cleared) if on else (cleared, kind)
+        decision = Decision(noted, report.environment, report.version, actor, message, evidence)
+        ledger.record_turn(decision, opposite=opposite, may_begin=on)

@@ -123,9 +123,52 @@ def test_decisions_are_kept_in_order_with_their_evidence(ledger: Ledger) -> None
     assert ledger.decisions(last=1) == [second]
     assert ledger.count_decisions("promote") == 1
     assert ledger.count_decisions("promote", version=2) == 0
-    found = ledger.latest_decision(("drift_alarm", "promote"), environment="production", version=1)
-    assert found == first
-    assert ledger.latest_decision(("drift_alarm",), environment="production", version=1) is None
+
+
+def test_an_alarm_and_its_end_take_turns_for_each_version_and_environment(ledger: Ledger) -> None:
+    alarm = replace(PROMOTE, kind="drift_alarm")
+    cleared = replace(PROMOTE, kind="drift_cleared")
+
+    def turn(decision: Decision) -> None:
+        opposite = cleared.kind if decision.kind == alarm.kind else alarm.kind
+        ledger.record_turn(decision, opposite=opposite, may_begin=decision.kind == alarm.kind)
+
+    for decision in (cleared, alarm, alarm, cleared, cleared, alarm):
+        turn(decision)
+    turn(replace(alarm, version=2))
+    turn(replace(alarm, environment="staging"))
+    turn(replace(cleared, version=3))
+    ledger.record(PROMOTE)
+    turn(alarm)
+    assert [(found.kind, found.environment, found.version) for found in ledger.decisions()] == [
+        ("drift_alarm", "production", 1),
+        ("drift_cleared", "production", 1),
+        ("drift_alarm", "production", 1),
+        ("drift_alarm", "production", 2),
+        ("drift_alarm", "staging", 1),
+        ("promote", "production", 1),
+    ]
+
+
+def test_of_many_processes_that_see_one_alarm_one_records_it(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    Ledger(path).close()
+    start = time.time() + 3  # all at the same moment
+    program = f"""
+import time
+from pathlib import Path
+from cifarops.ledger.records import Decision
+from cifarops.ledger.store import Ledger
+alarm = Decision("drift_alarm", "production", 1, "ada", "drift")
+with Ledger(Path({str(path)!r})) as ledger:
+    time.sleep(max(0, {start} - time.time()))
+    for _ in range(20):
+        ledger.record_turn(alarm, opposite="drift_cleared", may_begin=True)
+"""
+    outcomes = run(*[program] * 6)
+    assert [code for code, _, _ in outcomes] == [0] * 6, outcomes
+    with Ledger(path) as ledger:
+        assert ledger.count_decisions("drift_alarm") == 1
 
 
 def test_swap_needs_the_state_it_was_based_on(ledger: Ledger) -> None:
