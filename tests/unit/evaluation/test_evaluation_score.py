@@ -1,12 +1,14 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cifarops.config import GateParams
 from cifarops.errors import DataError, IntegrityError
-from cifarops.evaluation.score import evaluate_split, gate_bundle
+from cifarops.evaluation.score import evaluate_split, gate_bundle, incumbent_digest
 from cifarops.evaluation.verdicts import newest_verdict, read_verdict
+from cifarops.ledger.records import EnvironmentState
 from cifarops.ledger.store import Ledger
 from tests.support.bundles import colour_bundle
 from tests.support.snapshots import colour_snapshot
@@ -91,6 +93,15 @@ def test_other_classes_are_refused_by_name_before_the_test_split_is_looked_at(
     with pytest.raises(DataError, match="they stand in another order"):
         gate_bundle(bundle, None, reordered, PARAMS, ledger=ledger, verdicts=tmp_path / "v", actor="ada")
     assert ledger.count_decisions("test_look") == 0
+
+
+def test_what_runs_already_is_judged_against_what_it_replaced() -> None:
+    empty = EnvironmentState("production")
+    running = replace(empty, generation=2, version=2, digest="b", previous_version=1, previous_digest="a")
+    assert incumbent_digest("b", empty) is None
+    assert incumbent_digest("c", running) == "b"
+    assert incumbent_digest("b", running) == "a"
+    assert incumbent_digest("a", replace(empty, generation=1, version=1, digest="a")) is None
 
 
 def test_report_measures_valid_and_never_test(tmp_path: Path) -> None:
