@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cifarops.errors import UsageError
+from cifarops.errors import CifaropsError
 from cifarops.flow import hotfix, release
 from cifarops.flow.freeze import unfreeze
 from cifarops.flow.git import Git, GitError
@@ -135,7 +135,7 @@ def test_a_hotfix_that_contains_develop_does_not_get_into_main(project: Project,
 @pytest.mark.promise("A5")
 def test_a_hotfix_of_the_model_alone_needs_a_commit_that_changes_no_file(project: Project, ada: Git) -> None:
     start(ada, project.policy, "hotfix", "urgent", profile="demo")
-    with pytest.raises(UsageError, match="no commit") as caught:
+    with pytest.raises(CifaropsError, match="no commit") as caught:
         finish(project, ada)
     assert "cifarops deploy rollback" in caught.value.fix
     assert "--allow-empty" in caught.value.fix
@@ -192,7 +192,7 @@ def test_a_dry_run_pushes_nothing(project: Project, ada: Git) -> None:
 
 def test_only_a_hotfix_is_finished_so(project: Project, ada: Git) -> None:
     start(ada, project.policy, "feature", "calm", profile="demo")
-    with pytest.raises(UsageError, match="feature/calm is no hotfix"):
+    with pytest.raises(CifaropsError, match="feature/calm is no hotfix"):
         finish(project, ada)
 
 

@@ -194,7 +194,7 @@ def test_a_dry_run_of_a_cut_does_nothing(project: Project, ada: Git) -> None:
 
 def test_with_nothing_new_there_is_no_cut(project: Project, ada: Git) -> None:
     released(project, ada)
-    with pytest.raises(UsageError, match="nothing that release lacks"):
+    with pytest.raises(CifaropsError, match="nothing that release lacks"):
         release.cut(ada, project.policy, project.as_user("ada"))
     assert fetch_freeze(ada, "develop") is None
 
@@ -202,7 +202,7 @@ def test_with_nothing_new_there_is_no_cut(project: Project, ada: Git) -> None:
 @pytest.mark.promise("B12")
 def test_finish_says_what_is_missing(project: Project, ada: Git) -> None:
     forge = project.as_user("ada")
-    with pytest.raises(UsageError, match="no release is in preparation"):
+    with pytest.raises(CifaropsError, match="no release is in preparation"):
         release.finish(ada, project.policy, forge)
     cut = release.cut(ada, project.policy, forge)
     assert cut.request

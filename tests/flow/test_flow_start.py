@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cifarops.errors import ConflictError, UnavailableError, UsageError
+from cifarops.errors import CifaropsError, ConflictError, UnavailableError, UsageError
 from cifarops.flow.experiments import load_experiment
 from cifarops.flow.git import Git
 from cifarops.flow.start import start
@@ -124,14 +124,14 @@ def test_a_bad_name_is_refused(project: Project, clone: Git, kind: str, name: st
 
 def test_changed_files_are_refused(project: Project, clone: Git) -> None:
     (clone.root / "README.md").write_text("changed")
-    with pytest.raises(UsageError, match="not committed"):
+    with pytest.raises(CifaropsError, match="not committed"):
         start(clone, project.policy, "feature", "a", profile="demo")
     assert (clone.root / "README.md").read_text() == "changed"
 
 
 def test_a_detached_head_is_refused(project: Project, clone: Git) -> None:
     clone("switch", "--quiet", "--detach")
-    with pytest.raises(UsageError, match="HEAD is detached"):
+    with pytest.raises(CifaropsError, match="HEAD is detached"):
         start(clone, project.policy, "feature", "a", profile="demo")
 
 
@@ -154,7 +154,7 @@ def test_a_shallow_clone_is_refused(project: Project, tmp_path: Path) -> None:
     project.merge("feature/a", "develop")
     shallow = Git(tmp_path / "shallow", person("cleo"))
     git("clone", "--quiet", "--depth=1", project.forge.root.as_uri(), str(shallow.root))
-    with pytest.raises(UsageError, match="shallow"):
+    with pytest.raises(CifaropsError, match="shallow"):
         start(shallow, project.policy, "feature", "b", profile="demo")
 
 

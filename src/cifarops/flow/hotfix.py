@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from cifarops.errors import UsageError
+from cifarops.errors import CifaropsError
 from cifarops.flow.forge import Forge, MergeRequest
 from cifarops.flow.git import REMOTE, Git
 from cifarops.flow.history import Hotfix, hotfixes, locate
@@ -74,7 +74,7 @@ def finish(
     On `hotfix/NAME-into-TARGET`, which resolves a conflict, the merge request is into that target.
 
     Raises:
-        UsageError: The current branch is no hotfix or has no commit, or the clone is not ready.
+        CifaropsError: The current branch is no hotfix or has no commit, or the clone is not ready.
         ConflictError: The remote's branch has commits that this one lacks.
         UnavailableError: The remote does not answer.
     """
@@ -106,7 +106,7 @@ def backmerge(
     A conflict is told in a note on the merge request, with the files and how to resolve it.
 
     Raises:
-        UsageError: The clone is shallow.
+        CifaropsError: The clone is shallow.
         UnavailableError: The remote does not answer.
     """
     require_history(git)
@@ -123,7 +123,7 @@ def backmerge(
 def _require_hotfix(policy: Policy, name: str) -> Branch:
     branch, urgent = parse_branch(policy, name), Line.of(policy).urgent
     if branch.kind != urgent:
-        raise UsageError(
+        raise CifaropsError(
             f"{branch.full} is no {urgent}.",
             fix=f"Go to yours: git switch {urgent}/<name>, or begin one: cifarops flow start {urgent} <name>",
         )
@@ -137,19 +137,19 @@ def _own(git: Git, policy: Policy, branch: Branch) -> Hotfix:
     if name in known and (branch.resolves or git.is_ancestor(git.commit(), known[name].commit)):
         return known[name]
     if branch.resolves:
-        raise UsageError(
+        raise CifaropsError(
             f"{branch.full} resolves a conflict of {name}, which the remote does not have.",
             fix=f"Push that first: git switch {name} && cifarops flow hotfix finish",
         )
     return locate(git, policy, name, git.commit(), on_remote=True)
 
 
-def _nothing_in(branch: Branch, target: str) -> UsageError:
+def _nothing_in(branch: Branch, target: str) -> CifaropsError:
     if branch.resolves:
-        return UsageError(
+        return CifaropsError(
             f"{branch.full} has nothing that {target} lacks.", fix=f"It is done: git branch -d {branch.full}"
         )
-    return UsageError(
+    return CifaropsError(
         f"{branch.full} has no commit that {target} lacks.",
         fix="Commit the correction. If the model alone was rolled back (cifarops deploy rollback), record that: "
         'git commit --allow-empty -m "fix: production runs the previous model again"',

@@ -28,7 +28,8 @@ def forecast(git: Git, policy: Policy, revision: str) -> Forecast:
     """Say what the release of a revision would be; fetches first.
 
     Raises:
-        UsageError: There is no such revision, or the clone is shallow.
+        UsageError: There is no such revision.
+        CifaropsError: The clone is shallow.
         UnavailableError: The remote does not answer.
     """
     require_history(git)

@@ -61,7 +61,8 @@ def publish(
         listener: Told of each step.
 
     Raises:
-        UsageError: The commit is not on `main`, release.json is none, or the clone is shallow.
+        UsageError: The commit is not on `main`, or release.json is none.
+        CifaropsError: The clone is shallow.
         ConflictError: A later commit was released already, or somebody took the number.
         UnavailableError: The remote does not answer.
     """

@@ -1,6 +1,6 @@
 """Is a clone in a state from which a command may begin? If not, what to do about it."""
 
-from cifarops.errors import ConflictError, UsageError
+from cifarops.errors import CifaropsError, ConflictError
 from cifarops.flow.git import REMOTE, Git
 from cifarops.flow.policy import Policy
 
@@ -9,10 +9,10 @@ def require_history(git: Git) -> None:
     """Go on only if no older commits were left out of the clone.
 
     Raises:
-        UsageError: It is a shallow clone.
+        CifaropsError: It is a shallow clone.
     """
     if git.is_shallow():
-        raise UsageError(
+        raise CifaropsError(
             "This is a shallow clone: what was merged where can't be seen in it.",
             fix="Fetch the rest: git fetch --unshallow (in a pipeline: GIT_DEPTH: 0).",
         )
@@ -22,19 +22,19 @@ def require_ready(git: Git, policy: Policy) -> str:
     """Return the current branch, if a person's clone is ready for a step of the process; fetches first.
 
     Raises:
-        UsageError: HEAD is detached, files are changed, or the clone is shallow.
+        CifaropsError: HEAD is detached, files are changed, or the clone is shallow.
         ConflictError: A protected branch here has commits that the remote lacks.
         UnavailableError: The remote does not answer.
     """
     require_history(git)
     branch = git.current_branch()
     if branch is None:
-        raise UsageError(
+        raise CifaropsError(
             f"HEAD is detached at {git('rev-parse', '--short', 'HEAD')}, on no branch.",
             fix=f"Go to a branch: git switch {policy.freeze.branch} (or keep this: git switch -c feature/<name>).",
         )
     if git.is_dirty():
-        raise UsageError(
+        raise CifaropsError(
             f"{branch} has changes that are not committed.",
             fix="Commit them, or put them aside: git stash.",
         )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cifarops.errors import UsageError
+from cifarops.errors import CifaropsError
 from cifarops.flow.forge import Forge, MergeRequest
 from cifarops.flow.freeze import freeze_now, freeze_steps, known_freeze, require_not_of_another
 from cifarops.flow.git import Git
@@ -40,7 +40,7 @@ def cut(
     """Freeze `develop` and open the merge request that brings it to `release`, with the changelog.
 
     Raises:
-        UsageError: There is nothing to release, or the clone is not ready.
+        CifaropsError: There is nothing to release, or the clone is not ready.
         ConflictError: Somebody else is cutting a release.
         UnavailableError: The remote does not answer.
     """
@@ -48,7 +48,7 @@ def cut(
     require_ready(git, policy)
     develop, release = git.commit(f"origin/{line.develop}"), git.commit(f"origin/{line.release}")
     if git.is_ancestor(develop, release):
-        raise UsageError(
+        raise CifaropsError(
             f"{line.develop} has nothing that {line.release} lacks.",
             fix="Bring the release to main: cifarops flow release finish. Or merge some work first.",
         )
@@ -70,13 +70,13 @@ def finish(
     """Open the merge request that brings `release` to `main`, and say what is missing before it can merge.
 
     Raises:
-        UsageError: No release is in preparation, or the clone is not ready.
+        CifaropsError: No release is in preparation, or the clone is not ready.
         UnavailableError: The remote does not answer.
     """
     line = Line.of(policy)
     require_ready(git, policy)
     if not is_release_in_preparation(git, line):
-        raise UsageError(
+        raise CifaropsError(
             f"{line.main} has everything that {line.release} has: no release is in preparation.",
             fix="Cut one: cifarops flow release cut.",
         )

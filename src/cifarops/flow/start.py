@@ -61,7 +61,8 @@ def start(
         listener: Told of each step.
 
     Raises:
-        UsageError: The kind or the name is none, or the clone is not ready.
+        UsageError: The kind or the name is none.
+        CifaropsError: The clone is not ready.
         ConflictError: Somebody else has a branch of this name, or a protected branch has commits of its own here.
         UnavailableError: The remote does not answer.
     """
