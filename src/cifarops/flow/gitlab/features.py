@@ -28,7 +28,7 @@ class Feature(Enum):
         "approval rules and code owners",
         ("B6", "B12"),
         "merges without approval, and keeps an approval when new commits follow",
-        "`cifarops flow gitlab approved` in the pipeline counts the approvals and fails without them, and nothing merges"
+        "`cifarops flow gitlab approved`, run as a job, counts the approvals and fails without them, and nothing merges"
         " without a green pipeline; who may merge is still limited by role",
     )
     PUSH_RULES = Gap(
