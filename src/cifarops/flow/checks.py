@@ -12,7 +12,6 @@ from cifarops.flow.policy import POLICY, Policy, load_policy, parse_policy
 from cifarops.flow.rules import Answer, Branch, may_merge, may_push, parse_branch
 
 _BRANCHES = "refs/heads/"
-_ABSENT = "0" * 40
 
 
 def current_branch(git: Git) -> str:
@@ -79,12 +78,12 @@ def check_push(policy: Policy, lines: Iterable[str]) -> list[str]:
     """
     commits = []
     for line in lines:
-        _, commit, reference, before = line.split()
+        _, commit, reference, before = line.rsplit(maxsplit=3)  # the first may hold blanks: HEAD@{1 day ago}
         branch = reference.removeprefix(_BRANCHES)
-        if branch == reference or (commit == _ABSENT and branch not in policy.protected):
+        if branch == reference or (_is_absent(commit) and branch not in policy.protected):
             continue
         answer = may_push(policy, branch)
-        begins = branch in policy.protected and before == _ABSENT
+        begins = branch in policy.protected and _is_absent(before)
         if not answer.allowed and not begins:
             raise UsageError(answer.reason, fix=answer.instead)
         commits.append(commit)
@@ -150,6 +149,10 @@ def fetch_all(git: Git) -> None:
     git.fetch()
     if git.is_shallow():
         git("fetch", "--quiet", "--unshallow", "--no-tags", REMOTE)
+
+
+def _is_absent(commit: str) -> bool:
+    return not commit.strip("0")
 
 
 def _tip(git: Git, branches: str, branch: str) -> str:

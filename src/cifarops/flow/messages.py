@@ -54,6 +54,9 @@ def _nearest_message(policy: Policy, header: str) -> str:
     words = re.sub(r"[\W_]+", " ", header).strip().lower()
     if difflib.SequenceMatcher(None, words, messages.run_tests).ratio() > 0.85:
         return f"{forms}. To run the unit tests: git commit --allow-empty -m {messages.run_tests!r}"
+    reverted = re.match(r'Revert "(.+)"', header)
+    if reverted:
+        return f"{forms}; the nearest is: revert: {reverted[1]}"
     kind, colon, subject = header.strip().partition(":")
     close = difflib.get_close_matches(kind.strip().lower(), messages.types, n=1)
     if colon and close and subject.strip():

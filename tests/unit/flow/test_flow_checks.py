@@ -92,6 +92,7 @@ def test_every_branch_of_a_push_is_looked_at() -> None:
     good = f"refs/heads/x {SOMETHING} refs/heads/feature/x {NOTHING}\n"
     assert check_push(THE_POLICY, [good]) == [SOMETHING]
     assert check_push(THE_POLICY, []) == []
+    assert check_push(THE_POLICY, [good.replace("refs/heads/x", "HEAD@{1 day ago}", 1)]) == [SOMETHING]
     for bad in ("feature/X", "develop", "release", "main", "x"):
         with pytest.raises(UsageError):
             check_push(THE_POLICY, [good, f"HEAD {SOMETHING} refs/heads/{bad} {SOMETHING}\n"])

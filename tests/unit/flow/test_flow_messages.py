@@ -78,6 +78,7 @@ def test_admitted(text: str, kind: str) -> None:
         ("Feat: a thing", "feat: a thing"),
         ("feature: a thing", "feat: a thing"),
         (" feat: a thing", "feat: a thing"),
+        ('Revert "feat: a thing"', "revert: feat: a thing"),
         ("fix a thing", "Write '<type>:"),
         ("fix:a thing", "fix: a thing"),
         ("fix: ", "Write '<type>:"),
