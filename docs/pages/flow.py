@@ -1,8 +1,11 @@
-"""docs/reference/flow.md: the tables of policy.yaml, and every key of it."""
+"""docs/reference/flow.md: the tables of policy.yaml and of the hooks, and every key of policy.yaml."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import yaml
+
+from cifarops.flow.install import HOOKS
 from cifarops.flow.policy import POLICY, Policy, load_policy
 from cifarops.flow.rules import may_merge
 from cifarops.strict import Section
@@ -12,7 +15,7 @@ from docs.pages.fields import docstring, inner_section, range_of
 def flow_page(root: Path) -> str:
     """Return the reference of the branch process."""
     policy = load_policy(root / POLICY)
-    parts = (_branches, _names, _merges, _checks, _freeze, _tags, _environments, _keys)
+    parts = (_branches, _names, _merges, _checks, _freeze, _tags, _environments)
     lines = [
         "# The branch process",
         "",
@@ -21,6 +24,7 @@ def flow_page(root: Path) -> str:
     ]
     for part in parts:
         lines += ["", *part(policy)]
+    lines += ["", *_hooks(root), "", *_keys(policy)]
     return "\n".join(lines) + "\n"
 
 
@@ -137,6 +141,33 @@ def _environments(policy: Policy) -> Iterator[str]:
             (name, f"`{each.branch}`", f"`{each.url}`", f"{each.deploy} or higher", str(each.approvals))
             for name, each in policy.environments.items()
         ),
+    )
+
+
+def _hooks(root: Path) -> Iterator[str]:
+    configured = yaml.safe_load((root / HOOKS).read_text())
+    yield from (
+        "## Hooks",
+        "",
+        "`cifarops flow install` sets a clone and its worktrees up. On a commit and on a push run, from `.pre-commit-config.yaml`:",
+        "",
+    )
+    yield from _table(
+        ("hook", "runs", "at"),
+        (
+            (
+                hook["name"],
+                f"`{hook['entry'].removeprefix('ci/in-venv ')}`",
+                ", ".join(hook.get("stages", configured["default_stages"])),
+            )
+            for repository in configured["repos"]
+            for hook in repository["hooks"]
+        ),
+    )
+    yield from (
+        "",
+        "Before a push, `cifarops flow check push` looks at the name of every branch in it, and runs the unit tests of a pushed commit",
+        "whose message asks for them, on the code of that commit. `make lint` and the pipeline run the same hooks on all files.",
     )
 
 

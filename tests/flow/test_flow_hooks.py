@@ -1,6 +1,7 @@
 """The real hooks, set up by `cifarops flow install`, in real clones; the remote refuses nothing, so that the hooks must."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -23,7 +24,8 @@ FAILING = PASSING.replace("== 2", "== 3")
 def git(tmp_path: Path) -> Git:
     """A clone, on branch feature/x, of a project with the real configuration and one unit test; hooks installed."""
     # PATH holds git and nothing of the project: hooks must find its programs by themselves.
-    environment = person("ada") | {"PATH": "/usr/bin:/bin", "PRE_COMMIT_HOME": str(tmp_path / "cache")}
+    programs = f"{Path(shutil.which('git') or 'git').parent}:/usr/bin:/bin"
+    environment = person("ada") | {"PATH": programs, "PRE_COMMIT_HOME": str(tmp_path / "cache")}
     outside = Git(tmp_path, environment)
     outside("init", "--quiet", "--bare", "--initial-branch=main", "remote.git")
     outside("clone", "--quiet", "remote.git", "clone")
