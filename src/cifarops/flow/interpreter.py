@@ -32,7 +32,7 @@ include:
 """
 # A pipeline must not see the one that it is started from, nor the settings of whoever starts it.
 _NOT_INHERITED = re.compile(r"(CI|CIFAROPS|GCL|GIT|GITLAB)(_|$)")
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _REPORTED = re.compile(r"^ (PASS|WARN|FAIL) +(\S+)(?! *\S* +after_script)", re.MULTILINE)
 
 Status = Literal["success", "warning", "failed", "skipped"]
@@ -63,7 +63,7 @@ class JobResult:
     Attributes:
         name: Its name.
         status: `skipped` where an earlier one failed, where it waits for a person, or where others were named.
-        log: What it printed, without colours.
+        log: What it printed, without colours and cursor movements.
         artifacts: Directory of the files that it handed on; there is none where it handed on nothing.
     """
 
@@ -199,7 +199,7 @@ class Interpreter:
             errors="replace",
             check=False,
         )
-        answer.stdout, answer.stderr = (_COLOURS.sub("", text) for text in (answer.stdout, answer.stderr))
+        answer.stdout, answer.stderr = (_CONTROL.sub("", text) for text in (answer.stdout, answer.stderr))
         return answer
 
 
@@ -214,7 +214,7 @@ def _flags(variables: Mapping[str, str], event: Event) -> Iterator[str]:
 
 def _result(name: str, status: Status, state: Path) -> JobResult:
     log = state / "output" / f"{name}.log"
-    text = _COLOURS.sub("", log.read_text(errors="replace")) if status != "skipped" and log.is_file() else ""
+    text = _CONTROL.sub("", log.read_text(errors="replace")) if status != "skipped" and log.is_file() else ""
     return JobResult(name, status, text, state / "artifacts" / name)
 
 
