@@ -13,7 +13,7 @@ from cifarops.ledger.records import EnvironmentName
 
 _LISTENING = re.compile(r"^serving \w+ on (http://\S+)$", re.MULTILINE)
 _START_SECONDS = 30.0
-_LOG_TAIL = 800
+_LONGEST_LINE = 800
 
 
 def launch(
@@ -80,5 +80,7 @@ def await_url(process: subprocess.Popen[bytes], log: Path, environment: Environm
 
 
 def last_words(log: Path) -> str:
-    """Return the end of a server's log."""
-    return log.read_text(errors="replace")[-_LOG_TAIL:].strip() or "it said nothing."
+    """Return why a server ended, by its log: its last error message, or else its last line."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    return (errors or lines or ["it said nothing."])[-1][-_LONGEST_LINE:]

@@ -93,7 +93,7 @@ class Channel:
             return None
 
     def ended(self, limit_s: float) -> bool:
-        """Wait until the process at the other side has ended; returns whether it has, within `limit_s` seconds."""
+        """Wait until the server at the other side has finished; returns whether it has, within `limit_s` seconds."""
         self._socket.settimeout(limit_s)
         try:
             return not self._socket.recv(1)
