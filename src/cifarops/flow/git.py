@@ -163,7 +163,10 @@ class Git:
         Raises:
             GitError: The two share no history, or git is older than 2.38.
         """
-        result = self.run("merge-tree", "--write-tree", "--name-only", "--no-messages", ours, theirs)
+        result = self.run(
+            *("-c", "core.quotePath=false", "merge-tree", "--write-tree", "--name-only", "--no-messages"),
+            *(ours, theirs),
+        )
         if result.returncode not in (0, 1):
             raise self._explain(("merge-tree", ours, theirs), result.stderr)
         return tuple(dict.fromkeys(result.stdout.splitlines()[1:])) if result.returncode else ()
