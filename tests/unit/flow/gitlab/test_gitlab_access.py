@@ -20,7 +20,11 @@ HERE = GitLabSettings(token=TOKEN)
             "https://gitlab.example.com",
             "team/cifarops",
         ),
-        ("https://oauth2:glpat-in-it@gitlab.example.com/a/b.git", "https://gitlab.example.com", "a/b"),
+        (
+            "https://oauth2:glpat-in-it@gitlab.example.com/a/b.git",  # allow-secret
+            "https://gitlab.example.com",
+            "a/b",
+        ),
     ],
 )
 def test_server_and_project_are_read_off_the_remote(origin: str, url: str, project: str) -> None:
@@ -70,8 +74,8 @@ def test_the_best_token_is_taken(environment: dict[str, str], token: str | None,
 
 
 def test_a_token_is_never_shown() -> None:
-    access = find_access(HERE, "https://oauth2:glpat-in-it@gitlab.example.com/a/b.git")
+    access = find_access(HERE, "https://oauth2:glpat-in-it@gitlab.example.com/a/b.git")  # allow-secret
     assert "glpat" not in f"{access!r} {HERE!r} {Settings.from_environment({'GITLAB_TOKEN': TOKEN})!r}"
     with pytest.raises(UsageError) as caught:
-        find_access(HERE, "https://oauth2:glpat-in-it@gitlab.example.com/alone")
+        find_access(HERE, "https://oauth2:glpat-in-it@gitlab.example.com/alone")  # allow-secret
     assert "glpat" not in caught.value.message + caught.value.fix
