@@ -1,7 +1,7 @@
 """What Git's history says of the process: which hotfix is where, which releases there were, what changed between two."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -63,27 +63,40 @@ def hotfixes(git: Git, policy: Policy) -> list[Hotfix]:
     for branch, tip in _merged_into(git, policy, line.main):
         if branch.kind == kind and branch.resolves is None:
             found.setdefault(branch.full, tip)
-    return [locate(git, policy, name, tip, on_remote=name in here) for name, tip in sorted(found.items())]
+    return locate(git, policy, found, on_remote=here)
 
 
-def locate(git: Git, policy: Policy, branch: str, commit: str, *, on_remote: bool) -> Hotfix:
-    """Return where a hotfix is that ends at `commit`, as last fetched."""
+def locate(git: Git, policy: Policy, tips: Mapping[str, str], *, on_remote: Collection[str]) -> list[Hotfix]:
+    """Return where hotfixes are, as last fetched, by few questions however many there are.
+
+    Args:
+        git: The clone.
+        policy: The policy.
+        tips: Newest commit of each hotfix by branch.
+        on_remote: Those whose branch is on the remote.
+    """
     line = Line.of(policy)
     targets = tuple(
         target
         for target in policy.work[line.urgent].merged_back
         if target != line.release or is_release_in_preparation(git, line)
     )
-    return Hotfix(
-        branch=branch,
-        commit=commit,
-        on_remote=on_remote,
-        origin=line.main,
-        # A branch with no commit yet ends on main's own line; what was merged never does.
-        is_merged=_has(git, line.main, commit) and not is_on_line(git, line.main, commit),
-        targets=targets,
-        missing=tuple(target for target in targets if not _has(git, target, commit)),
-    )
+    commits = set(tips.values())
+    lacking = {branch: _lacking(git, branch, commits) for branch in (line.main, *targets)}
+    # A branch with no commit yet ends on main's own line; what was merged never does.
+    outside = lacking[line.main] | (commits & _own_line(git, line.main))
+    return [
+        Hotfix(
+            branch=name,
+            commit=tip,
+            on_remote=name in on_remote,
+            origin=line.main,
+            is_merged=tip not in outside,
+            targets=targets,
+            missing=tuple(target for target in targets if tip in lacking[target]),
+        )
+        for name, tip in sorted(tips.items())
+    ]
 
 
 def releases(git: Git, policy: Policy) -> dict[Version, str]:
@@ -118,8 +131,7 @@ def changes(git: Git, policy: Policy, commit: str, *, since: str | None) -> list
 
 def is_on_line(git: Git, branch: str, commit: str) -> bool:
     """Return whether a branch has ended at `commit` once, as last fetched; what was merged into it does not count."""
-    tip = git.remote_branch(branch)
-    return tip is not None and commit in git("rev-list", "--first-parent", tip).split()
+    return commit in _own_line(git, branch)
 
 
 def only_hotfixes(git: Git, policy: Policy, commit: str, *, since: str) -> bool:
@@ -167,6 +179,14 @@ def _is_itself(policy: Policy, name: str) -> bool:
         return False
 
 
-def _has(git: Git, branch: str, commit: str) -> bool:
+def _own_line(git: Git, branch: str) -> set[str]:
     tip = git.remote_branch(branch)
-    return tip is not None and git.is_ancestor(commit, tip)
+    return set(git("rev-list", "--first-parent", tip).split()) if tip else set()
+
+
+def _lacking(git: Git, branch: str, commits: Collection[str]) -> set[str]:
+    """Return those of the commits that a branch does not have."""
+    tip = git.remote_branch(branch)
+    if tip is None or not commits:
+        return set(commits)
+    return set(git("rev-list", *sorted(commits), f"^{tip}").split()) & set(commits)

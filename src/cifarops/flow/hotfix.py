@@ -1,5 +1,6 @@
 """Bring a hotfix to main, and from there to everywhere else where it is missing."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
@@ -141,7 +142,8 @@ def _own(git: Git, policy: Policy, branch: Branch) -> Hotfix:
             f"{branch.full} resolves a conflict of {name}, which the remote does not have.",
             fix=f"Push that first: git switch {name} && cifarops flow hotfix finish",
         )
-    return locate(git, policy, name, git.commit(), on_remote=True)
+    (located,) = locate(git, policy, {name: git.commit()}, on_remote={name})
+    return located
 
 
 def _nothing_in(branch: Branch, target: str) -> CifaropsError:
@@ -237,7 +239,7 @@ def _recipe(hotfix: Hotfix, target: str, files: tuple[str, ...]) -> str:
             f"git switch --no-track -c {branch} {REMOTE}/{hotfix.branch}",
             f"git merge {REMOTE}/{target}",
             f"# resolve {', '.join(files)}, then:",
-            f"git add {' '.join(files)} && git commit --no-edit",
+            f"git add {shlex.join(files)} && git commit --no-edit",
             "cifarops flow hotfix finish",
         ]
     )
