@@ -1,6 +1,7 @@
 """One Git repository, asked by real git processes; what git says in English becomes a message with a remedy."""
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -153,10 +154,6 @@ class Git:
         """Return the remote's tags under `pattern` (for example `v*`) as last fetched, with the commits they mark."""
         return self._refs(REMOTE_TAGS, pattern)
 
-    def has_changes_missing_in(self, revision: str, target: str) -> bool:
-        """Return whether `revision` has commits that `target` lacks."""
-        return not self.is_ancestor(revision, target)
-
     def conflicts(self, ours: str, theirs: str) -> tuple[str, ...]:
         """Return the files that a merge of `theirs` into `ours` would leave in conflict; touches no file and no branch.
 
@@ -248,7 +245,7 @@ class Git:
             )
         if any(sign in stderr for sign in _NO_ANSWER):
             return UnavailableError(
-                f"The remote {self.run('remote', 'get-url', REMOTE).stdout.strip()} does not answer: {_last(stderr)}",
+                _without_password(f"The remote {self.remote_url()} does not answer: {_last(stderr)}"),
                 fix="Check the address (git remote -v), the network and your rights, then run it again.",
             )
         return GitError(
@@ -266,3 +263,7 @@ def _last(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     told = [line for line in lines if line.startswith(("fatal:", "error:"))]
     return (told or lines or ["no reason given"])[0].removeprefix("fatal: ").removeprefix("error: ")
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", text)
