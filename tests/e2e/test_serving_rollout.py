@@ -126,7 +126,10 @@ def test_a_server_that_hangs_is_not_forgotten(workspace: Path, ledger: Ledger, r
         assert server.url in ledger.servers("staging")
 
 
-def test_the_commands_tell_people_and_programs(workspace: Path) -> None:
+def test_the_commands_tell_people_and_programs(workspace: Path, ledger: Ledger, registry: Registry) -> None:
+    for environment in ("staging", "production"):
+        promote(environment, 6, ledger=ledger, registry=registry, actor="ada", reason="before")
+
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "cifarops.cli.main", *arguments],
@@ -162,7 +165,7 @@ def test_the_commands_tell_people_and_programs(workspace: Path) -> None:
         assert history[-1]["reason"] == "a reason"
         assert json.loads(run("deploy", "watch", "--json").stdout)["verdict"] == "undecided"
         back = json.loads(run("deploy", "rollback", "--json").stdout)
-        assert back["state"]["version"] == Client(server.url).version().model_version != 5
+        assert back["state"]["version"] == Client(server.url).version().model_version == 6
     nobody = run("predict", str(image))
     assert nobody.returncode == 1
     assert "No server of production" in nobody.stderr

@@ -87,7 +87,8 @@ class Traffic:
         assert status == 200, answer
 
     def _label(self, connection: Connection) -> None:
-        _, answer = connection.predict(_IMAGE)
+        status, answer = connection.predict(_IMAGE)
+        assert status == 200, answer
         body = json.dumps({"prediction_id": answer["prediction_id"], "label": "red"})
         status, answer = connection.ask("POST", "/feedback", body, _JSON)
         assert status == 200, answer
