@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: which program builds images here, and how each of them is asked the same things.
 
 for builder in buildah podman docker none; do

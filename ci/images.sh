@@ -35,7 +35,7 @@ cp "$wheel" build/images/code/
 found=()
 for target in "${targets[@]}"; do
   echo "building $target with $builder" >&2
-  python -m pip wheel --quiet --constraint constraints.txt --wheel-dir "build/images/$target" "$wheel[$target]" >&2
+  python -m pip wheel --quiet --constraint constraints.txt --wheel-dir "build/images/$target" "${wheel}[$target]" >&2
   rm "build/images/$target/$(basename "$wheel")"
   reference="$repository/$target:$commit"
   build "$reference" . --file deploy/Containerfile --target "$target" --build-arg "BASE=$base" \
