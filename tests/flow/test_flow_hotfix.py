@@ -1,5 +1,6 @@
 """A hotfix on its way to main, develop and release, with conflicts, in real clones."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,20 @@ def test_only_a_hotfix_is_finished_so(project: Project, ada: Git) -> None:
         finish(project, ada)
 
 
+@pytest.mark.promise("B16")
+def test_a_release_on_its_way_says_that_it_lacks_a_hotfix(project: Project, ada: Git) -> None:
+    land(project, "news", {"news": "1"})
+    begin(project, ada, {"a": "1"})
+    project.merge_number(numbers(finish(project, ada))["main"])
+    lacks = "hotfix/urgent, which main has and {} lacks: cifarops flow backmerge"
+
+    cut = release.cut(ada, project.policy, project.as_user("ada"))
+    assert cut.missing[0] == lacks.format("develop")
+    assert cut.request
+    project.merge_number(cut.request.number)
+    assert release.finish(ada, project.policy, project.as_user("ada")).missing[0] == lacks.format("release")
+
+
 # --- status
 
 
@@ -213,6 +228,10 @@ def test_status_tells_what_is_frozen_open_and_next(project: Project, ada: Git) -
     assert busy.freeze
     assert (busy.freeze.by, busy.freeze.stale) == ("Ada <ada@example.org>", False)
     assert [each.branch for each in busy.hotfixes] == ["hotfix/urgent"]
+    later = status(ada, project.policy, project.forge, now=datetime.now(UTC) + timedelta(hours=80))
+    assert later.freeze
+    assert (later.freeze.stale, round(later.freeze.hours)) == (True, 80)
+    assert "forgotten? Lift it: cifarops flow unfreeze" in (later.facts()["freeze"] or "")
     assert busy.requests
     assert {each.target for each in busy.requests} == {"release", "main"}
 

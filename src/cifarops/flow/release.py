@@ -61,7 +61,8 @@ def cut(
     ]
     taken = take(steps, dry_run=dry_run, listener=listener)
     request = _open_request(forge, line.develop, line.release)
-    return Release(version, request, _missing(policy, request, line.release), taken)
+    missing = (*_absent(git, policy, line.develop), *_missing(policy, request, line.release))
+    return Release(version, request, missing, taken)
 
 
 def finish(
@@ -85,12 +86,8 @@ def finish(
         [_request_step(git, policy, forge, line.release, line.main)], dry_run=dry_run, listener=listener
     )
     request = _open_request(forge, line.release, line.main)
-    absent = [
-        f"hotfix {each.branch} is in {line.main} and not in {line.release}: cifarops flow backmerge"
-        for each in hotfixes(git, policy)
-        if each.is_merged and line.release in each.missing
-    ]
-    return Release(version, request, (*absent, *_missing(policy, request, line.main)), taken)
+    missing = (*_absent(git, policy, line.release), *_missing(policy, request, line.main))
+    return Release(version, request, missing, taken)
 
 
 def _request_step(git: Git, policy: Policy, forge: Forge, source: str, target: str) -> Step:
@@ -110,6 +107,15 @@ def _request_step(git: Git, policy: Policy, forge: Forge, source: str, target: s
 
 def _open_request(forge: Forge, source: str, target: str) -> MergeRequest | None:
     return next(iter(forge.merge_requests(source=source, target=target, state="open")), None)
+
+
+def _absent(git: Git, policy: Policy, branch: str) -> list[str]:
+    """Return what to say of hotfixes that production has and a branch on its way there lacks."""
+    return [
+        f"{each.branch}, which {each.origin} has and {branch} lacks: cifarops flow backmerge"
+        for each in hotfixes(git, policy)
+        if each.is_merged and branch in each.missing
+    ]
 
 
 def _missing(policy: Policy, request: MergeRequest | None, target: str) -> tuple[str, ...]:
