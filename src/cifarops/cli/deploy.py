@@ -124,6 +124,9 @@ def history(
 @app.command()
 def watch(
     environment: Environment = "production",
+    fail_on_rollback: Annotated[
+        bool, typer.Option("--fail-on-rollback", help="Exit 1 when the version was rolled back.")
+    ] = False,
     params: ParamsFile = PARAMS,
     profile: ProfileName = None,
     as_json: JsonFlag = False,
@@ -145,6 +148,8 @@ def watch(
         )
     _warn(report.warning)
     emit(report.document(), as_json=as_json, human=f"{report.verdict}: {report.message}")
+    if fail_on_rollback and report.verdict == "roll back":
+        raise typer.Exit(1)
 
 
 def _show(result: "Rollout", as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """`cifarops simulate`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,3 +59,16 @@ def shadow(
             progress=progress,
         )
     emit(found, as_json=as_json, human=facts(f"{environment} next to production", found))
+
+
+@app.command()
+def replacement(
+    file: Annotated[Path, typer.Argument(help="release.json, by cifarops deploy pin.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Replace what production runs by a release and go back, under traffic, in a scratch workspace."""
+    from cifarops.deployment.release import load_release
+    from cifarops.simulation.replacement import rehearse
+
+    done = rehearse(load_release(file), settings=Settings.from_environment())
+    emit(done, as_json=as_json, human=facts("Rehearsed", done))
