@@ -20,7 +20,6 @@ from cifarops.data.preprocess import Preprocessing
 COLOURS = ("red", "green", "blue")
 SIZE = 8
 _PARITY = Parity(images=0, max_logit_difference=0.0, tolerance=1e-3, equal_predictions=1.0)
-_CODE = CodeIdentity(version="0", commit=None, dirty=False)
 
 
 def colour_bundle(
@@ -30,6 +29,7 @@ def colour_bundle(
     sharpness: float = 4.0,
     outputs: int = 3,
     classes: tuple[str, ...] = COLOURS,
+    commit: str | None = None,
 ) -> Bundle:
     """Write a bundle that answers `classes[(strongest + rotation) % 3]`.
 
@@ -50,7 +50,7 @@ def colour_bundle(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     onnx.checker.check_model(model)
-    return _write(root, model.SerializeToString(), classes)
+    return _write(root, model.SerializeToString(), classes, commit)
 
 
 def unloadable_bundle(root: Path) -> Bundle:
@@ -75,6 +75,7 @@ def bundle_of(
     temperature: float = 1.0,
     model: bytes = b"this is not a model",
     classes: tuple[str, ...] = COLOURS,
+    commit: str | None = None,
 ) -> Bundle:
     """Write a bundle whose reference holds these answers on `valid`."""
     reference = io.BytesIO()
@@ -90,13 +91,14 @@ def bundle_of(
             snapshot="0" * 16,
             synthetic=True,
             profile="smoke",
-            code=_CODE,
+            code=CodeIdentity(version="0", commit=commit, dirty=False),
             files=files,
         )
 
     return write_bundle(root, {MODEL: model, REFERENCE: reference.getvalue()}, describe)
 
 
-def _write(root: Path, model: bytes, classes: tuple[str, ...] = COLOURS) -> Bundle:
+def _write(root: Path, model: bytes, classes: tuple[str, ...] = COLOURS, commit: str | None = None) -> Bundle:
     labels = np.arange(90) % 3
-    return bundle_of(root, np.eye(3, dtype=np.float32)[labels] * 4, labels, model=model, classes=classes)
+    logits = np.eye(3, dtype=np.float32)[labels] * 4
+    return bundle_of(root, logits, labels, model=model, classes=classes, commit=commit)

@@ -8,7 +8,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from cifarops.bundle.code import RECORD
+from cifarops.bundle.code import RECORD, CodeRecord
 from cifarops.deployment.code import CodeRelease, open_code
 from cifarops.deployment.release import Release
 
@@ -67,6 +67,22 @@ def variant(base: CodeRelease, file: str, old: str, new: str) -> CodeRelease:
     record = base.record.model_copy(update={"sha256": digest, "commit": commit})
     (made / RECORD).write_text(json.dumps(record.model_dump(mode="json")))
     return open_code(made.rename(base.path.parent / digest))
+
+
+def packed_release(releases: Path, commit: str) -> CodeRelease:
+    """Make a code release with one file in it, as a build of that commit would leave it."""
+    made = releases / "new"
+    (made / "site" / "cifarops").mkdir(parents=True)
+    (made / "site" / "cifarops" / "__init__.py").write_text("")
+    with zipfile.ZipFile(made / "cifarops.whl", "w") as packed:
+        packed.writestr(zipfile.ZipInfo("cifarops/__init__.py"), "")
+        packed.writestr(zipfile.ZipInfo("cifarops.dist-info/RECORD"), commit)
+    digest = hashlib.sha256((made / "cifarops.whl").read_bytes()).hexdigest()
+    record = CodeRecord(
+        wheel="cifarops.whl", sha256=digest, commit=commit, built_at="2026-01-02T03:04:05+00:00"
+    )
+    (made / RECORD).write_text(record.model_dump_json())
+    return open_code(made.rename(releases / digest))
 
 
 def release_of(code: CodeRelease, bundle: str, version: str = "1.0.0") -> Release:
