@@ -20,10 +20,16 @@ class LoadResult:
     requests_per_second: float
     p50_ms: float
     p99_ms: float
+    max_ms: float
 
 
-def load(url: str, bodies: Sequence[bytes], *, connections: int, seconds: float) -> LoadResult:
-    """Post `bodies` in turn to `url`, each connection waiting for an answer before it asks again."""
+def load(
+    url: str, bodies: Sequence[bytes], *, connections: int, seconds: float, fresh: bool = False
+) -> LoadResult:
+    """Post `bodies` in turn to `url`, each connection waiting for an answer before it asks again.
+
+    With `fresh` every request opens a connection of its own. A connection that breaks counts as a failed request.
+    """
     parts = urlsplit(url)
     address = (str(parts.hostname), int(parts.port or 80))
     requests = [
@@ -35,7 +41,7 @@ def load(url: str, bodies: Sequence[bytes], *, connections: int, seconds: float)
         # Every process is up before any begins, so that their stretches overlap.
         pool.map(time.sleep, [0.3] * connections, chunksize=1)
         begin = time.time() + 0.2
-        jobs = [(address, requests, begin, seconds)] * connections
+        jobs = [(address, requests, begin, seconds, fresh)] * connections
         results = pool.starmap(_ask, jobs, chunksize=1)
     latencies = np.array([taken for times, _ in results for taken in times]) * 1000
     failed = sum(count for _, count in results)
@@ -46,26 +52,40 @@ def load(url: str, bodies: Sequence[bytes], *, connections: int, seconds: float)
         len(latencies) / seconds,
         float(np.percentile(latencies, 50)),
         float(np.percentile(latencies, 99)),
+        float(latencies.max()),
     )
 
 
 def _ask(
-    address: tuple[str, int], requests: Sequence[bytes], begin: float, seconds: float
+    address: tuple[str, int], requests: Sequence[bytes], begin: float, seconds: float, fresh: bool
 ) -> tuple[list[float], int]:
     latencies: list[float] = []
     failed = 0
-    with socket.create_connection(address) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        time.sleep(max(0.0, begin - time.time()))
-        end = time.perf_counter() + seconds
-        turn = 0
-        while (start := time.perf_counter()) < end:
+    connection = _connect(address)
+    time.sleep(max(0.0, begin - time.time()))
+    end = time.perf_counter() + seconds
+    turn = 0
+    while (start := time.perf_counter()) < end:
+        try:
+            if fresh:
+                connection.close()
+                connection = _connect(address)
             connection.sendall(requests[turn % len(requests)])
-            status = _read_answer(connection)
-            latencies.append(time.perf_counter() - start)
-            failed += status != b"200"
-            turn += 1
+            failed += _read_answer(connection) != b"200"
+        except OSError:
+            failed += 1
+            connection.close()
+            connection = _connect(address)
+        latencies.append(time.perf_counter() - start)
+        turn += 1
+    connection.close()
     return latencies, failed
+
+
+def _connect(address: tuple[str, int]) -> socket.socket:
+    connection = socket.create_connection(address)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 def _read_answer(connection: socket.socket) -> bytes:

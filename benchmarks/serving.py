@@ -47,10 +47,10 @@ def main() -> None:
     rounds, seconds, starts = (1, 1.0, 3) if options.quick else (5, 4.0, 9)
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
-        bundle = _promote(workspace)
+        bundle = promote(workspace)
         startup = [_seconds_to_ready(workspace) for _ in range(starts)]
         runs: dict[str, list[Measured]] = {"cifarops": [], "plain": []}
-        bodies = _images()
+        bodies = images()
         with (
             _plain(bundle) as (plain_url, plain_pid),
             ServerProcess("production", workspace=workspace) as server,
@@ -100,7 +100,8 @@ def _medians(runs: dict[str, list[Measured]]) -> dict[str, Any]:
     return medians
 
 
-def _promote(workspace: Path) -> Bundle:
+def promote(workspace: Path) -> Bundle:
+    """Let production in a new workspace run the model that is measured."""
     settings = Settings.from_environment({"CIFAROPS_WORKSPACE": str(workspace)})
     bundle = network_bundle(settings.bundles)
     with Ledger(settings.ledger) as ledger:
@@ -110,7 +111,8 @@ def _promote(workspace: Path) -> Bundle:
     return bundle
 
 
-def _images() -> list[bytes]:
+def images() -> list[bytes]:
+    """Return small JPEG files."""
     random = np.random.default_rng(0)
     files = []
     for _ in range(64):
