@@ -36,6 +36,7 @@ def launch(
     Returns:
         The process and its log.
     """
+    workspace = workspace.absolute()
     log = workspace / "logs" / f"serve-{environment}-{time.time_ns()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     variables = {**os.environ, "CIFAROPS_WORKSPACE": str(workspace)}
