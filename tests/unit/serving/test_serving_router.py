@@ -1,9 +1,12 @@
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cifarops.ledger.records import Decision
+from cifarops.ledger.store import Ledger
 from cifarops.serving import router as router_module
 from cifarops.serving.metrics import Metrics
 from cifarops.serving.router import Route, Router
@@ -102,3 +105,28 @@ def test_swaps_and_failures_are_counted(router: Router, metrics: Metrics, tmp_pa
     assert "cifarops_swaps_total 1.0" in text
     assert "cifarops_load_failures_total 1.0" in text
     assert "cifarops_model_version 8.0" in text
+
+
+def test_a_server_of_a_code_release_follows_only_what_is_to_run_with_its_code(
+    tmp_path: Path, metrics: Metrics
+) -> None:
+    path, bundles = tmp_path / "ledger.db", tmp_path / "bundles"
+    mine, other = "1" * 64, "2" * 64
+
+    def change(version: int, code: str | None) -> int:
+        with Ledger(path) as ledger:
+            seen = ledger.environment("production")
+            wanted = replace(seen, version=version, digest=colour_bundle(bundles).digest, code=code)
+            return ledger.swap(seen, wanted, Decision("release", "production", version, "ada", "")).generation
+
+    change(1, mine)
+    with Router("production", ledger=path, bundles=bundles, metrics=metrics, code=mine) as router:
+        assert version_of(router.route) == 1
+        for code in (other, None):
+            wanted = change(2, code)
+            eventually(lambda wanted=wanted: router.route.wanted == wanted)  # type: ignore[misc]
+            assert version_of(router.route) == 1
+            assert "This server runs code 111111111111" in str(router.route.error)
+        change(3, mine)
+        eventually(lambda: version_of(router.route) == 3)
+        assert router.route.error is None
