@@ -31,7 +31,7 @@ include:
   rules: !reference [workflow, rules]
 """
 # A pipeline must not see the one that it is started from, nor the settings of whoever starts it.
-_NOT_INHERITED = re.compile(r"(CI|CIFAROPS|GCL|GIT|GITLAB)(_|$)")
+_NOT_INHERITED = re.compile(r"(CI|CIFAROPS|FORCE_COLOR|GCL|GIT|GITLAB)(_|$)")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _REPORTED = re.compile(r"^ (PASS|WARN|FAIL) +(\S+)(?! *\S* +after_script)", re.MULTILINE)
 
@@ -192,7 +192,7 @@ class Interpreter:
                 *arguments,
             ],
             cwd=root,
-            env={**environment, "NO_COLOR": "1", "FORCE_COLOR": "0"},
+            env={**environment, "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
