@@ -1,5 +1,6 @@
 """Crash-safe files: what a reader finds is always whole, old or new, whatever was killed meanwhile."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -77,6 +78,14 @@ def publish_directory(staged: Path, target: Path) -> None:
             raise
         return
     _fsync_directory(target.parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, waiting for whoever has it; the system gives it back whenever a process ends."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def check_database(path: Path, *, fix: str) -> None:

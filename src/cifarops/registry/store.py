@@ -4,20 +4,18 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifarops.errors import IntegrityError
-from cifarops.files import check_database
+from cifarops.mlflow_store import prepare_store
 
 # MLflow sets its own level while it is imported, so this has to come after.
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-_SQLITE = "sqlite:///"
 _PAGE = 1000
 
 
@@ -42,11 +40,7 @@ class RegistryStore:
     def __init__(self, uri: str, model: str) -> None:
         self._uri = uri
         self._model = model
-        # MLflow retries a damaged file for minutes before it gives up.
-        if uri.startswith(_SQLITE):
-            path = Path(uri.removeprefix(_SQLITE))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            check_database(path, fix=_remedy(uri))
+        prepare_store(uri, fix=_remedy(uri))
         with self._explained():
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -113,7 +107,8 @@ class RegistryStore:
             yield
         except (MlflowException, SQLAlchemyError) as error:
             raise IntegrityError(
-                f"The registry {self._uri} can't be used: {error}", fix=_remedy(self._uri)
+                f"The registry {self._uri} can't be used: {str(error).splitlines()[0]}",
+                fix=_remedy(self._uri),
             ) from error
 
 

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifarops.errors import UnavailableError
-from cifarops.files import check_database
+from cifarops.mlflow_store import prepare_store
 
 EXPERIMENT = "cifarops"
 
@@ -61,7 +61,10 @@ class Tracker:
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         self._uri = uri
-        _prepare(uri)
+        prepare_store(
+            uri,
+            fix="Restore a copy, or move the file away: a new one is made; runs and bundles are untouched.",
+        )
         with self._explained():
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment = self._find_or_create(
@@ -156,17 +159,6 @@ def environment_lock() -> str:
         "\n".join(sorted({f"{found.name}=={found.version}" for found in distributions()}, key=str.lower))
         + "\n"
     )
-
-
-def _prepare(uri: str) -> None:
-    """Make a local store's directory, and refuse a damaged file at once: MLflow would try it for minutes."""
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        check_database(
-            path,
-            fix="Restore a copy, or move the file away: a new one is made; runs and bundles are untouched.",
-        )
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,10 +1,7 @@
 """Fetching one large file: resumed where it broke off, checked at the end, one process at a time."""
 
-import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import urllib3
@@ -12,6 +9,7 @@ from urllib3.exceptions import HTTPError
 
 from cifarops.data.sources.network import explain, open_pool
 from cifarops.errors import IntegrityError, UnavailableError
+from cifarops.files import locked
 from cifarops.progress import Progress, silent
 
 _ATTEMPTS = 3
@@ -41,7 +39,7 @@ def download(url: str, target: Path, *, md5: str, remedy: str, progress: Progres
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    with _locked(target.with_name(f"{target.name}.lock")):
+    with locked(target.with_name(f"{target.name}.lock")):
         if not target.exists():
             if not (part.exists() and _md5(part) == md5):  # else only its name was missing
                 _fetch(url, part, remedy, progress)
@@ -106,14 +104,6 @@ def _fetch_rest(pool: urllib3.PoolManager, url: str, part: Path, progress: Progr
             file.flush()
             os.fsync(file.fileno())
     return have >= total
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system gives back whenever this process ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _size(path: Path) -> int:

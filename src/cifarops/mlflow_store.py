@@ -1,0 +1,54 @@
+"""The file of a local MLflow store: whole or not there, whatever was killed while MLflow made its tables."""
+
+import logging
+import os
+from pathlib import Path
+
+from cifarops.files import check_database, locked, staged_directory
+
+_SQLITE = "sqlite:///"
+_ARTIFACTS = "./mlruns"  # MLflow's own default; every experiment of ours names its place
+
+
+def prepare_store(uri: str, *, fix: str) -> None:
+    """Make the file of a `sqlite:///…` store where there is none, and refuse a damaged one at once.
+
+    Left to itself MLflow makes the tables one by one, which takes seconds: interrupted there, it can't use the file any
+    more. A damaged file it tries for minutes. Any other address is left alone.
+
+    Args:
+        uri: The store.
+        fix: What the user is told to do about a damaged file.
+
+    Raises:
+        IntegrityError: The file is no intact database.
+        OSError: It can't be written.
+    """
+    if not uri.startswith(_SQLITE):
+        return
+    path = Path(uri.removeprefix(_SQLITE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not _has_content(path):
+        with locked(
+            path.with_name(f"{path.name}.lock")
+        ):  # of two at once, the second finds the first one's file
+            if not _has_content(path):
+                _make(path)
+    check_database(path, fix=fix)
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _make(path: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # takes a second, and is needed once
+
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    with staged_directory(path.parent) as staged:
+        made = staged / path.name
+        SqlAlchemyStore(f"{_SQLITE}{made}", _ARTIFACTS).engine.dispose()
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
+        made.replace(path)

@@ -1,0 +1,67 @@
+"""MLflow's file, made by real processes that are killed."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from cifarops.errors import IntegrityError
+from cifarops.mlflow_store import prepare_store
+
+pytestmark = pytest.mark.integration
+PROGRAM = "import sys; from cifarops.mlflow_store import prepare_store; prepare_store(sys.argv[1], fix='')"
+
+
+def _start(uri: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, uri], stderr=subprocess.PIPE)
+
+
+def _tables(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        return int(
+            connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
+        )
+
+
+def test_killed_while_the_tables_are_made_it_leaves_no_file_and_the_next_one_works(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    uri = f"sqlite:///{path}"
+    process = _start(uri)
+    deadline = time.monotonic() + 120
+    while not any(made.stat().st_size for made in tmp_path.glob(".tmp-*/mlflow.db")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not path.exists()
+    assert list(tmp_path.glob(".tmp-*"))
+    path.touch()  # an empty file is none
+    both = [_start(uri) for _ in range(2)]  # the second waits for the first
+    assert [process.wait(300) for process in both] == [0, 0]
+    for process in both:
+        process.communicate()
+    assert _tables(path) > 20
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+    client = MlflowClient(tracking_uri=uri)
+    assert client.get_experiment(client.create_experiment("here")).name == "here"
+    prepare_store(uri, fix="")
+    assert client.get_experiment_by_name("here") is not None
+
+
+def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(IntegrityError, match="can't be read") as caught:
+        prepare_store(f"sqlite:///{path}", fix="Restore a copy.")
+    assert caught.value.fix == "Restore a copy."
+    assert path.read_bytes() == b"no database" * 100
+
+
+def test_a_server_is_left_alone() -> None:
+    prepare_store("http://127.0.0.1:9", fix="")
