@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the images of a commit, both or the ones named: ci/images.sh [--wheel FILE] [serve] [train]
-# Writes reports/images.json: reference, digest and size of each. The wheel inside is the code release of the commit, with
-# which the serving image is recorded; --wheel takes another wheel instead, and records nothing.
+# Builds the images of a commit, both or the ones named: ci/images.sh [serve] [train]
+# The wheel inside is the code release of the commit, with which the serving image is recorded. Writes reports/images.json:
+# reference, digest and size of each.
 #   CIFAROPS_BASE_IMAGE        the base, where deploy/Containerfile's own is not reached (ci/base.sh makes one)
 #   CIFAROPS_IMAGE_REPOSITORY  where the images are pushed, for example registry.example.org/team/cifarops; log in first.
 #                              Unset, they stay on this machine as localhost/cifarops/…
@@ -10,11 +10,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . ci/builder.sh
 
-wheel=''
-if [ "${1:-}" = --wheel ]; then
-  wheel=$(realpath "$2")
-  shift 2
-fi
 targets=("$@")
 [ $# -gt 0 ] || targets=(serve train)
 commit=$(git rev-parse HEAD)
@@ -22,13 +17,7 @@ version=$(python -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "
 base=${CIFAROPS_BASE_IMAGE:-$(sed -n 's/^ARG BASE=//p' deploy/Containerfile)}
 repository=${CIFAROPS_IMAGE_REPOSITORY:-localhost/cifarops}
 
-recorded=yes
-if [ -n "$wheel" ]; then
-  recorded=''
-else
-  wheel=$(cifarops deploy build --json | python -c 'import json, sys; code = json.load(sys.stdin); print(code["path"] + "/" + code["wheel"])')
-fi
-
+wheel=$(cifarops deploy build --json | python -c 'import json, sys; code = json.load(sys.stdin); print(code["path"] + "/" + code["wheel"])')
 rm -rf build/images
 mkdir -p build/images/code reports
 cp "$wheel" build/images/code/
@@ -47,9 +36,7 @@ for target in "${targets[@]}"; do
   bytes=$(size_of "$reference")
   over=$((bytes - $(size_of "$base")))
   found+=("{\"target\": \"$target\", \"reference\": \"$reference\", \"digest\": \"$digest\", \"bytes\": $bytes, \"bytes_over_base\": $over}")
-  if [ -n "$recorded" ] && [ "$target" = serve ]; then
-    cifarops deploy build --image "$reference@$digest" >&2
-  fi
+  [ "$target" != serve ] || cifarops deploy build --image "$reference@$digest" >&2
 done
 rm -rf build/images
 
