@@ -73,8 +73,10 @@ def test_from_bundle_to_watched_version(workspace: Path) -> None:
     assert rejected["answer"] == "reject"
     assert rejected["incumbent"] == good.digest
     assert "is reject" in refusal("registry", "register", bad.digest, code=2)
-    same = answer("evaluate", "gate", good.digest, "--snapshot", snapshot.id, *PARAMS, code=1)
-    assert same["answer"] == "inconclusive"
+    assert answer("evaluate", "incumbent", bad.digest)["incumbent"] == good.digest
+    assert answer("evaluate", "incumbent", good.digest)["incumbent"] is None  # it replaced nothing
+    again = answer("evaluate", "gate", good.digest, "--snapshot", snapshot.id, *PARAMS)
+    assert (again["answer"], again["incumbent"]) == ("promote", None)
 
     quiet = answer("monitor", "check", "--fail-on-alarm", *PARAMS)
     assert (quiet["alarms"], quiet["drift"]["p_value"]) == ([], None)
