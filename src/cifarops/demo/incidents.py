@@ -2,14 +2,15 @@
 
 from cifarops.config import Params
 from cifarops.demo.launch import refused, verdict_result, verdict_sentence
-from cifarops.demo.record import Step
 from cifarops.demo.scene import Scene
 from cifarops.deployment.watch import watch
 from cifarops.errors import CifaropsError
 from cifarops.simulation.traffic import deliver_labels
+from cifarops.story import Step
 
 _BAD_EPOCHS = 0.3
 _SPECIALIST_PATIENCE = 1.5
+_SPECIALIST_EPOCHS = 8
 _WATCH_STEP = 200
 _WATCH_LIMIT = 1000
 
@@ -29,7 +30,8 @@ def bad_model(scene: Scene, step: Step) -> None:
 
 def rollback(scene: Scene, step: Step) -> None:
     """A model trained further on the old images only beats production on the test set, but not in the fog."""
-    params = _with(scene.params, epochs=_SPECIALIST_PATIENCE * scene.params.train.epochs)
+    epochs = min(_SPECIALIST_PATIENCE * scene.params.train.epochs, _SPECIALIST_EPOCHS)
+    params = _with(scene.params, epochs=epochs)
     run = scene.train(scene.snapshot, params, warm_start=scene.first_version)
     bundle = scene.package(run, scene.snapshot)
     verdict = scene.gate("specialist", bundle, scene.snapshot, against=scene.running())

@@ -1,13 +1,13 @@
 """The first act: from images to a version that answers requests in production."""
 
 from cifarops.data.ingest import ingest as ingest_source
-from cifarops.demo.record import Step
 from cifarops.demo.scene import Scene
 from cifarops.errors import CifaropsError
 from cifarops.evaluation.gate import Verdict
 from cifarops.serving.client import Client
 from cifarops.simulation.stream import SyntheticStream, hold_out
 from cifarops.simulation.traffic import send
+from cifarops.story import Step
 
 _TRAFFIC_FRACTION = 0.1
 _TRAFFIC_SEED = 1_000_003  # another seed than any snapshot's, so that no image is drawn twice

@@ -1,11 +1,11 @@
 """The second act: production lives, the world changes, and the loop repairs."""
 
 from cifarops.demo.launch import refused, verdict_result, verdict_sentence
-from cifarops.demo.record import Step
 from cifarops.demo.scene import SHIFT, Scene
 from cifarops.errors import CifaropsError
 from cifarops.retraining.retrain import retrain as retrain_once
 from cifarops.simulation.traffic import deliver_labels
+from cifarops.story import Step
 
 _REQUESTS = 2000
 _LABEL_COVERAGE = 0.5

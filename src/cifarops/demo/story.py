@@ -1,22 +1,22 @@
 """The demo: the whole life of a model, told and done step by step."""
 
-import fcntl
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from cifarops.config import Params
 from cifarops.demo import incidents, launch, live
-from cifarops.demo.record import Recorder, Step, Summary
+from cifarops.demo.record import Summary
 from cifarops.demo.report import write_report
 from cifarops.demo.scene import Scene
-from cifarops.errors import ConflictError, UsageError
+from cifarops.errors import ConflictError
+from cifarops.fresh import fresh_folder
 from cifarops.ledger.store import Ledger
 from cifarops.progress import Progress
 from cifarops.registry.versions import Registry
 from cifarops.serving.client import Client
 from cifarops.settings import ENVIRONMENTS, Settings
+from cifarops.story import Recorder, Step
 
 STEPS: tuple[tuple[str, str, Callable[[Scene, Step], None]], ...] = (
     ("ingest", "Ingest the images", launch.ingest),
@@ -37,7 +37,6 @@ STEPS: tuple[tuple[str, str, Callable[[Scene, Step], None]], ...] = (
     ("bad_model", "A bad model is refused", incidents.bad_model),
     ("rollback", "A treacherous model is rolled back", incidents.rollback),
 )
-_MARKER = ".cifarops-demo"
 
 
 def run_demo(
@@ -62,7 +61,11 @@ def run_demo(
         ConflictError: Another demo runs in the workspace.
         CifaropsError: A step failed; what it had done so far stays in `summary.json`.
     """
-    with _exclusive(settings.workspace), ExitStack() as processes:
+    workspace = settings.workspace
+    with (
+        fresh_folder(workspace, maker="demo", before=lambda: _refuse_if_served(workspace)),
+        ExitStack() as processes,
+    ):
         summary = Summary(params.data.source, params.profile)
         recorder = Recorder(summary, settings.workspace / "summary.json")
         scene = Scene(
@@ -93,33 +96,6 @@ def _count(summary: Summary, scene: Scene) -> None:
     logs = [phase.log for phase in scene.phases] + scene.extra_logs
     summary.requests_sent = sum(log.sent for log in logs)
     summary.requests_failed = sum(len(log.failures) for log in logs)
-
-
-@contextmanager
-def _exclusive(workspace: Path) -> Iterator[None]:
-    """Hold the workspace alone while the block runs, and begin with an empty one."""
-    workspace.mkdir(parents=True, exist_ok=True)
-    marker = workspace / _MARKER
-    if not marker.exists() and any(workspace.iterdir()):
-        raise UsageError(
-            f"{workspace} holds something that no demo made.",
-            fix="Name another place: CIFAROPS_WORKSPACE=… cifarops demo, or unset it.",
-        )
-    with marker.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConflictError(
-                f"Another demo runs in {workspace}.",
-                fix="Wait for it, or name another place with CIFAROPS_WORKSPACE.",
-            ) from error
-        _refuse_if_served(workspace)
-        for leftover in workspace.iterdir():
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            elif leftover != marker:
-                leftover.unlink()
-        yield
 
 
 def _refuse_if_served(workspace: Path) -> None:
