@@ -87,7 +87,8 @@ def carry_out(change: Change, *, ledger: Ledger, settings: Settings) -> Deployed
         if health.problem:
             raise UnavailableError(health.problem, fix=f"The servers' logs: {settings.logs}")
     except CifaropsError as error:
-        raise _gone_back(change, state, started, error.message, ledger, settings) from error
+        death = next(filter(None, (each.death() for each in started)), None)
+        raise _gone_back(change, state, started, death or error.message, ledger, settings) from error
     except BaseException:
         _gone_back(change, state, started, "interrupted", ledger, settings)
         raise

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cifarops.deployment.environment import ask
-from cifarops.deployment.launch import last_words
 from cifarops.deployment.servers import Started
 from cifarops.errors import CifaropsError
 from cifarops.ledger.records import EnvironmentState
@@ -49,10 +48,10 @@ class _Watched:
 
     def problem(self) -> str | None:
         """Look once; returns what is wrong."""
-        if self._started is not None and self._started.process.poll() is not None:
-            code, log = self._started.process.returncode, self._started.log
-            return f"The new server at {self._url} ended with code {code}: {last_words(log)}"
         status = ask(self._url, self._state.name)
+        # Looked at afterwards: when the one that stood by answers again, the death behind it is what matters.
+        if self._started is not None and (death := self._started.death()):
+            return death
         if status.pid is not None and self._state.code not in (None, status.code):
             return f"{self._url} is answered by other code than {str(self._state.code)[:12]}."
         try:

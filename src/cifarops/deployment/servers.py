@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from cifarops.deployment.code import CodeRelease
 from cifarops.deployment.environment import ServerStatus, ask
-from cifarops.deployment.launch import await_url, launch
+from cifarops.deployment.launch import await_url, last_words, launch
 from cifarops.errors import CifaropsError, UnavailableError
 from cifarops.ledger.records import EnvironmentName
 from cifarops.ledger.store import Ledger
@@ -41,6 +41,13 @@ class Started:
     log: Path
     predecessor: int | None
     run: Path
+
+    def death(self) -> str | None:
+        """Return how it ended and its last words, or None while it lives."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        return f"The new server at {self.url} ended with code {code}: {last_words(self.log)}"
 
     def take_back(self) -> bool:
         """Stop it, so that the predecessor answers again; returns whether there is one that does."""
