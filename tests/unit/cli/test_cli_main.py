@@ -54,6 +54,20 @@ def test_a_refusal_exits_with_its_code_and_says_what_to_do(tmp_path: Path) -> No
     assert "Traceback" not in answer.stderr
 
 
+def test_ctrl_c_while_the_program_is_loaded_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    answer = subprocess.run(
+        [sys.executable, "-m", "cifarops", "doctor"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: Interrupted.\n  do: ")
+    assert "Traceback" not in answer.stderr
+
+
 def test_json_goes_to_stdout_and_nothing_else(tmp_path: Path) -> None:
     answer = run("doctor", "--json", workspace=tmp_path)
     assert {"name", "state", "found", "purpose"} == set(json.loads(answer.stdout)[0])
