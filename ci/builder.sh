@@ -16,8 +16,12 @@ case $builder in
   *) same=(--layers --format docker --timestamp "$(git log -1 --format=%ct)") ;;
 esac
 
+# No build step asks anything of a network; in a chroot there is no way to take it away.
+network=none
+[ "${BUILDAH_ISOLATION:-}" != chroot ] || network=host
+
 build() { # REFERENCE CONTEXT OPTION...
-  "$builder" build --network none "${same[@]}" --tag "$1" "${@:3}" "$2" >&2
+  "$builder" build --network "$network" "${same[@]}" --tag "$1" "${@:3}" "$2" >&2
 }
 
 size_of() { # REFERENCE: bytes, to the three digits that buildah tells
