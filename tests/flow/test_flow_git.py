@@ -53,7 +53,7 @@ def test_a_clone_without_a_remote_is_told(tmp_path: Path) -> None:
 
 def test_an_address_that_does_not_answer_is_told_without_the_password_in_it(project: Project) -> None:
     git = project.clone("cleo")
-    git("remote", "set-url", "origin", "http://robot:glpat-123@127.0.0.1:9/nothing.git")
+    git("remote", "set-url", "origin", "http://robot:glpat-123@127.0.0.1:9/nothing.git")  # allow-secret
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9/nothing\.git does not answer") as caught:
         git.fetch()
     assert "glpat" not in caught.value.message
