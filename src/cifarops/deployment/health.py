@@ -13,6 +13,7 @@ from cifarops.serving.client import Client, Counts
 _PAUSE_SECONDS = 0.2
 # One slow look on a busy machine is no failure; three in a row are.
 _MISSES = 3
+_DYING_SECONDS = 2.0
 _MIN_ERRORS = 5
 _MAX_ERROR_RATE = 0.02
 
@@ -49,10 +50,11 @@ class _Watched:
     def problem(self) -> str | None:
         """Look once; returns what is wrong."""
         status = ask(self._url, self._state.name)
-        # Looked at afterwards: when the one that stood by answers again, the death behind it is what matters.
-        if self._started is not None and (death := self._started.death()):
+        foreign = status.pid is not None and self._state.code not in (None, status.code)
+        # A process lets go of its sockets a moment before it has ended, and then the one that stood by answers.
+        if self._started and (death := self._started.death(_DYING_SECONDS if foreign else 0.0)):
             return death
-        if status.pid is not None and self._state.code not in (None, status.code):
+        if foreign:
             return f"{self._url} is answered by other code than {str(self._state.code)[:12]}."
         try:
             ready = status.pid is not None and self._client.ready()

@@ -42,10 +42,11 @@ class Started:
     predecessor: int | None
     run: Path
 
-    def death(self) -> str | None:
-        """Return how it ended and its last words, or None while it lives."""
-        code = self.process.poll()
-        if code is None:
+    def death(self, patience_s: float = 0.0) -> str | None:
+        """Return how it ended and its last words, or None if it lives on for `patience_s` seconds."""
+        try:
+            code = self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
             return None
         return f"The new server at {self.url} ended with code {code}: {last_words(self.log)}"
 
