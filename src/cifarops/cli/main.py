@@ -4,8 +4,10 @@ import errno
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -80,11 +82,28 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; exits 0 done, 1 refused or failed, 2 bad usage."""
+    interrupts = _noted_interrupts()
     try:
         build()()
-    except KeyboardInterrupt:  # before a command began
+    except (KeyboardInterrupt, Exception) as error:
+        # A compiled package that is interrupted while it is loaded raises something of its own.
+        if not interrupts and isinstance(error, Exception):
+            raise
         _say(*_INTERRUPTED)
         sys.exit(1)
+
+
+def _noted_interrupts() -> list[int]:
+    """Return a list that every Ctrl-C is added to; where Ctrl-C is ignored, it stays so."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, note)
+    return noted
 
 
 def _fail(message: str, fix: str, exit_code: int = 1) -> None:

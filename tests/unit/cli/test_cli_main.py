@@ -68,6 +68,25 @@ def test_ctrl_c_while_the_program_is_loaded_is_told_in_a_sentence(tmp_path: Path
     assert "Traceback" not in answer.stderr
 
 
+def test_ctrl_c_while_a_compiled_package_is_loaded_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text(
+        "import signal\n"
+        "try: signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt: raise ImportError('initialization failed') from None\n"
+    )
+    answer = run("evaluate", "report", workspace=tmp_path, PYTHONPATH=str(tmp_path))
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: Interrupted.\n  do: ")
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_failure_of_our_own_keeps_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise RuntimeError('a bug')")
+    answer = run("evaluate", "report", workspace=tmp_path, PYTHONPATH=str(tmp_path))
+    assert answer.returncode == 1
+    assert answer.stderr.endswith("RuntimeError: a bug\n")
+
+
 def test_json_goes_to_stdout_and_nothing_else(tmp_path: Path) -> None:
     answer = run("doctor", "--json", workspace=tmp_path)
     assert {"name", "state", "found", "purpose"} == set(json.loads(answer.stdout)[0])
