@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+from cifarops.errors import UnavailableError
 from cifarops.files import check_database, locked, staged_directory
 
 _SQLITE = "sqlite:///"
@@ -22,7 +23,7 @@ def prepare_store(uri: str, *, fix: str) -> None:
 
     Raises:
         IntegrityError: The file is no intact database.
-        OSError: It can't be written.
+        UnavailableError: It can't be made: the disk is full.
     """
     if not uri.startswith(_SQLITE):
         return
@@ -42,13 +43,21 @@ def _has_content(path: Path) -> bool:
 
 
 def _make(path: Path) -> None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # takes a second, and is needed once
+    # Both take a second to import, and are needed once.
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy.exc import SQLAlchemyError
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     with staged_directory(path.parent) as staged:
         made = staged / path.name
-        SqlAlchemyStore(f"{_SQLITE}{made}", _ARTIFACTS).engine.dispose()
+        try:
+            SqlAlchemyStore(f"{_SQLITE}{made}", _ARTIFACTS).engine.dispose()
+        except SQLAlchemyError as error:
+            raise UnavailableError(
+                f"The database {path} can't be made: {getattr(error, 'orig', error)}.",
+                fix="Check that the disk is not full, then run it again; nothing is half-written.",
+            ) from error
         with made.open("rb") as file:
             os.fsync(file.fileno())
         made.replace(path)

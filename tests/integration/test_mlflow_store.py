@@ -54,6 +54,15 @@ def test_killed_while_the_tables_are_made_it_leaves_no_file_and_the_next_one_wor
     assert client.get_experiment_by_name("here") is not None
 
 
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    program = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); {PROGRAM}"
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    process = subprocess.run([sys.executable, "-c", program, uri], stderr=subprocess.PIPE, check=False)
+    last = process.stderr.decode().splitlines()[-1]
+    assert last.startswith("cifarops.errors.UnavailableError: The database ")
+    assert [found.name for found in tmp_path.iterdir()] == ["mlflow.db.lock"]
+
+
 def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     path.write_bytes(b"no database" * 100)
