@@ -1,4 +1,4 @@
-"""The file of a local MLflow store: whole or not there, whatever was killed while MLflow made its tables."""
+"""MLflow's store: its file is whole or not there, whatever was killed while MLflow made it, and its failures are brief."""
 
 import logging
 import os
@@ -38,6 +38,18 @@ def prepare_store(uri: str, *, fix: str) -> None:
     check_database(path, fix=fix)
 
 
+def hush() -> None:
+    """Keep MLflow from printing each failure with its traceback before it raises it; call it once MLflow is imported."""
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
+
+
+def reason(error: Exception) -> str:
+    """Return the line of a failure in MLflow's store that says what happened, without the statement that failed."""
+    lines = [line for line in str(error).splitlines() if not line.startswith("(raised as a result of")]
+    return lines[0] if lines else type(error).__name__
+
+
 def _has_content(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
@@ -47,15 +59,14 @@ def _make(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from sqlalchemy.exc import SQLAlchemyError
 
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    hush()
     with staged_directory(path.parent) as staged:
         made = staged / path.name
         try:
             SqlAlchemyStore(f"{_SQLITE}{made}", _ARTIFACTS).engine.dispose()
         except SQLAlchemyError as error:
             raise UnavailableError(
-                f"The database {path} can't be made: {getattr(error, 'orig', error)}.",
+                f"The database {path} can't be made: {reason(error)}.",
                 fix="Check that the disk is not full, then run it again; nothing is half-written.",
             ) from error
         with made.open("rb") as file:

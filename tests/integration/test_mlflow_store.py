@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from cifarops.errors import IntegrityError
+from cifarops.errors import IntegrityError, UnavailableError
 from cifarops.mlflow_store import prepare_store
+from cifarops.training.tracking import Tracker
 
 pytestmark = pytest.mark.integration
 PROGRAM = "import sys; from cifarops.mlflow_store import prepare_store; prepare_store(sys.argv[1], fix='')"
@@ -61,6 +62,20 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     last = process.stderr.decode().splitlines()[-1]
     assert last.startswith("cifarops.errors.UnavailableError: The database ")
     assert [found.name for found in tmp_path.iterdir()] == ["mlflow.db.lock"]
+
+
+def test_a_store_that_can_no_more_be_written_fails_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mlflow.db"
+    tracker = Tracker(f"sqlite:///{path}", runs=tmp_path / "runs")
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON runs BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
+        )
+    with pytest.raises(UnavailableError, match=r"can't be used: \(sqlite3\.\w+\) disk is full\.$"):
+        tracker.start({}, {"profile": "smoke"})
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:

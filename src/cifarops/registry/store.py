@@ -1,6 +1,5 @@
 """The few calls to MLflow's registry that are made, quietly, with failures explained."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +9,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifarops.errors import IntegrityError
-from cifarops.mlflow_store import prepare_store
-
-# MLflow sets its own level while it is imported, so this has to come after.
-for _name in ("mlflow", "alembic"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
+from cifarops.mlflow_store import hush, prepare_store, reason
 
 _PAGE = 1000
 
@@ -40,6 +35,7 @@ class RegistryStore:
     def __init__(self, uri: str, model: str) -> None:
         self._uri = uri
         self._model = model
+        hush()
         prepare_store(uri, fix=_remedy(uri))
         with self._explained():
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -107,7 +103,7 @@ class RegistryStore:
             yield
         except (MlflowException, SQLAlchemyError) as error:
             raise IntegrityError(
-                f"The registry {self._uri} can't be used: {str(error).splitlines()[0]}",
+                f"The registry {self._uri} can't be used: {reason(error)}.",
                 fix=_remedy(self._uri),
             ) from error
 

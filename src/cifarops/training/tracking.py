@@ -1,6 +1,5 @@
 """What MLflow is told about a training: parameters, a point of each curve an epoch, identities and files."""
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifarops.errors import UnavailableError
-from cifarops.mlflow_store import prepare_store
+from cifarops.mlflow_store import hush, prepare_store, reason
 
 EXPERIMENT = "cifarops"
 
@@ -58,8 +57,7 @@ class Tracker:
     """
 
     def __init__(self, uri: str, *, runs: Path) -> None:
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        hush()
         self._uri = uri
         prepare_store(
             uri,
@@ -134,8 +132,8 @@ class Tracker:
             yield
         except (MlflowException, SQLAlchemyError) as error:
             raise UnavailableError(
-                f"The tracking store {self._uri} can't be used: {str(error).splitlines()[0]}",
-                fix="Check that it can be reached and written; a training that had begun can be resumed.",
+                f"The tracking store {self._uri} can't be used: {reason(error)}.",
+                fix="Check that it can be reached and its disk is not full; a training that had begun can be resumed.",
             ) from error
 
 
