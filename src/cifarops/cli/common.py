@@ -44,8 +44,8 @@ def emit(document: Any, *, as_json: bool, human: Any = None) -> None:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """Make a table for people."""
     result = Table(title=title, title_justify="left")
-    for column in columns:
-        result.add_column(column, overflow="fold")  # an id that is cut off is of no use
+    for place, column in enumerate(columns):  # folded, not cut off: half an id is of no use
+        result.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
         result.add_row(*(_text(value) for value in row))
     return result

@@ -60,6 +60,8 @@ def test_a_mirror_on_disk_must_be_official(archive: Path, tmp_path: Path) -> Non
 def test_a_missing_mirror_and_a_wrong_name_are_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no"):
         read(None, tmp_path, directory_url=str(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="only http, https and file"):
+        read(None, tmp_path, directory_url="ftp://images.example")
     with pytest.raises(UsageError, match="does not name a CIFAR-10 archive"):
         read("http://127.0.0.1:9/cifar-100.tar.gz", tmp_path)
     with pytest.raises(UsageError, match="is not a file"):

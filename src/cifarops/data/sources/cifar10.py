@@ -115,6 +115,8 @@ def _local_path(url: str) -> Path | None:
     parts = urlsplit(url)
     if parts.scheme in ("http", "https"):
         return None
+    if "://" in url and parts.scheme != "file":
+        raise UsageError(f"{url} can't be fetched: only http, https and file addresses can.", fix=_REMEDY)
     return Path(unquote(parts.path) if parts.scheme == "file" else url)
 
 
