@@ -50,7 +50,10 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(tmp_path: Path) -> N
 
 
 def test_a_slip_in_a_profile_that_is_not_selected_is_found(tmp_path: Path) -> None:
-    path = _file(tmp_path, "{source: cifar10}", "{sorce: cifar10}")
+    document = yaml.safe_load(PARAMS.read_text())
+    document["profiles"]["fast"]["data"]["sorce"] = "cifar10"
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
     with pytest.raises(UsageError) as caught:
         load_params(path, "smoke")
     assert "profile fast: unknown key 'data.sorce'; did you mean 'source'?" in caught.value.message
