@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 FAST := not integration and not e2e and not realdata and not flow and not services and not soak
 SOURCES := src tests benchmarks docs
 
-.PHONY: help demo repro test test-slow lint types format docs install flow-tools lock clean
+.PHONY: help demo flow-demo repro test test-slow lint types format docs install flow-tools lock clean
 
 help:             ## Say what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
 demo: $(VENV)/.train  ## Images to a served, promoted and rolled-back model, in two minutes
 	$(BIN)/cifarops demo $(ARGS)
+
+flow-demo: $(VENV)/.dev flow-tools  ## The whole branch process, played with real hooks, pipelines and servers, in six minutes
+	@command -v rsync >/dev/null || { echo 'rsync is needed; for example: apt-get install rsync'; exit 1; }
+	$(BIN)/cifarops flow rehearse $(ARGS)
 
 repro: $(VENV)/.train ## The DVC stages, those that changed
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro $(ARGS)

@@ -12,7 +12,7 @@ _GROUPS = (
     "release",
     "hotfix",
 )
-_COMMANDS = ("install", "work", "model")
+_COMMANDS = ("install", "work", "model", "rehearse")
 
 app = group("Follow the branch process: its policy, its checks, its releases.")
 for _name in _GROUPS:

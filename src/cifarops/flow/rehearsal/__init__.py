@@ -1,0 +1,1 @@
+"""The whole branch process, played for real on one machine: no server, no network."""
