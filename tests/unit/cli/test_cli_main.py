@@ -28,10 +28,6 @@ def test_help_lists_the_groups_of_the_design(tmp_path: Path) -> None:
         assert f"  {group} " in answer.stdout
 
 
-# A shell starts what runs in the background with SIGINT ignored.
-_INTERRUPTIBLE = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-
-
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['cifarops', '--help']\n"
@@ -59,7 +55,7 @@ def test_a_refusal_exits_with_its_code_and_says_what_to_do(tmp_path: Path) -> No
 
 
 def test_ctrl_c_while_the_program_is_loaded_is_told_in_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "typer.py").write_text(f"{_INTERRUPTIBLE}signal.raise_signal(signal.SIGINT)\n")
+    (tmp_path / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
     answer = subprocess.run(
         [sys.executable, "-m", "cifarops", "doctor"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
@@ -74,7 +70,7 @@ def test_ctrl_c_while_the_program_is_loaded_is_told_in_a_sentence(tmp_path: Path
 
 def test_ctrl_c_while_a_compiled_package_is_loaded_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "onnxruntime.py").write_text(
-        f"{_INTERRUPTIBLE}"
+        "import signal\n"
         "try: signal.raise_signal(signal.SIGINT)\n"
         "except KeyboardInterrupt: raise ImportError('initialization failed') from None\n"
     )
