@@ -120,6 +120,17 @@ def test_a_push_with_run_tests_is_checked_linted_and_tested(feature: Site) -> No
     assert "<coverage " in (reports / "coverage.xml").read_text()
 
 
+def test_jobs_can_be_left_out(feature: Site) -> None:
+    results = interpreter().run(
+        feature.git.root,
+        Event("push", "feature/words"),
+        state=feature.machine / "without",
+        without=("lint", "images"),
+        variables={"CIFAROPS_VENV": sys.prefix},
+    )
+    assert {each.name: each.status for each in results} == {"policy": "success", "lint": "skipped"}
+
+
 def test_a_failing_check_stops_what_comes_after_it(site: Site) -> None:
     site.git("switch", "--quiet", "--create", "fix/broken", "origin/develop")
     path = "tests/unit/test_broken.py"

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -130,6 +130,7 @@ class Interpreter:
         names: Sequence[str] = (),
         *,
         state: Path,
+        without: Collection[str] = (),
         variables: Mapping[str, str] | None = None,
         manual: Sequence[str] = (),
     ) -> list[JobResult]:
@@ -140,6 +141,7 @@ class Interpreter:
             event: What happened.
             names: Only these jobs; by default all that start by themselves.
             state: Directory that keeps builds, logs and artifacts; jobs run later find earlier artifacts there.
+            without: Where no names are given: not these; one that the event does not make is fine.
             variables: What the project or the runner sets, for example `CIFAROPS_VENV`.
             manual: Manual jobs that a person starts.
 
@@ -156,8 +158,10 @@ class Interpreter:
                 f"A {event.source} of {event.ref} does not run {', '.join(strangers)}.",
                 fix=f"Choose among: {', '.join(job.name for job in made) or 'nothing; it makes no pipeline'}.",
             )
-        if not made:
-            return []
+        if without and not names:
+            names = [job.name for job in made if job.when != "manual" and job.name not in without]
+        if not made or (without and not names):
+            return [_result(job.name, "skipped", state) for job in made]
         state.mkdir(parents=True, exist_ok=True)
         answer = self._call(
             root,
