@@ -96,7 +96,7 @@ def into_develop(scene: Scene, step: Step) -> None:
         "bundle": candidate["bundle"],
         "code": code["code"],
         "version": candidate["version"],
-        "trainings": len(list((scene.machine.runs).glob("*/run.json"))),
+        "trainings": scene.trainings(),
     }
     step.says = (
         f"The report shows model {str(candidate['bundle'])[:12]}; develop's pipeline found it, let it pass the gate,"

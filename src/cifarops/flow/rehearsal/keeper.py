@@ -29,12 +29,11 @@ def kept(place: Path) -> Iterator[None]:
     """End, when the block ends or this process dies, every process that was started in the block.
 
     Args:
-        place: Folder of the rehearsal; what an earlier one left running there is ended first.
+        place: Folder of the rehearsal.
 
     Raises:
         UnavailableError: The keeper can't end them.
     """
-    end_all(place)
     keeper = subprocess.Popen(
         [sys.executable, "-m", "cifarops.flow.rehearsal.keeper", str(place)],
         stdin=subprocess.PIPE,

@@ -1,10 +1,12 @@
 """The transcript as one page that loads nothing."""
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from cifarops.files import write_atomic
 from cifarops.flow.rehearsal.transcript import Chapter, Summary
@@ -18,7 +20,13 @@ def write_page(path: Path, summary: Summary, chapters: Sequence[Chapter]) -> Non
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["words"] = _words
     page = environment.get_template("transcript.html").render(
         summary=summary, chapters=chapters, made=time.strftime("%Y-%m-%d %H:%M"), place=path.parent
     )
     write_atomic(path, page.encode())
+
+
+def _words(text: str) -> Markup:
+    """Show what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704

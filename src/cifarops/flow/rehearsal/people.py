@@ -108,7 +108,7 @@ class Person:
         done = subprocess.run(
             [*real, *arguments],
             cwd=self.repository.root,
-            env={**self.repository.environment, "NO_COLOR": "1", "COLUMNS": "110"},
+            env={**self.repository.environment, "NO_COLOR": "1", "COLUMNS": "160"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

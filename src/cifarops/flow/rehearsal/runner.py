@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ LEFT_OUT = {
 }
 SMALL = {
     "UNIT_TESTS": "tests/unit/serving/test_sizes.py tests/unit/simulation",
-    "INTEGRATION_TESTS": "tests/integration/test_experiments.py",
+    "INTEGRATION_TESTS": "tests/flow/test_flow_git.py",
 }
 # Their answer depends on the files alone, so one that was green for the same files is not asked again.
 _BY_FILES = ("lint", "unit", "integration")
@@ -52,8 +52,9 @@ class Pipeline:
     Attributes:
         event: Why.
         commit: At which commit.
-        jobs: Result of each job that was run; those that wait for a person are not among them.
+        jobs: Result of each job that was run; one that is not among them waits for a person, or a failure stopped it.
         kept: Jobs whose answer on the same files was known.
+        required: Jobs that the policy asks of it.
         seconds: How long it took.
     """
 
@@ -61,12 +62,13 @@ class Pipeline:
     commit: str
     jobs: Mapping[str, JobResult]
     kept: tuple[str, ...]
+    required: frozenset[str]
     seconds: float
 
     @property
     def ok(self) -> bool:
-        """Whether every job succeeded."""
-        return all(job.status in ("success", "warning") for job in self.jobs.values())
+        """Whether no job failed, and none is missing that the policy asks for."""
+        return self.required <= self.names and all(job.status != "failed" for job in self.jobs.values())
 
     @property
     def names(self) -> set[str]:
@@ -132,15 +134,8 @@ class Runner:
 
     def press(self, job: str, branch: str) -> None:
         """Start a manual job of a protected branch's newest commit, as a person does on the web page."""
-        happened = ForgeEvent(
-            number=0,
-            kind="push",
-            branch=branch,
-            commit=Git(self._forge.root).commit(f"refs/heads/{branch}"),
-            merge_request=None,
-            by="",
-        )
-        event = self._check_out(happened)
+        message = self._check_out(Git(self._forge.root).commit(f"refs/heads/{branch}"))
+        event = Event("push", branch, message=message, protected=True)
         with self._waiting(job):
             for result in self._interpreter.run(
                 self._git.root,
@@ -154,49 +149,57 @@ class Runner:
                     self._tell(result)
 
     def _run(self, happened: ForgeEvent) -> Pipeline | None:
-        event = self._check_out(happened)
+        event = self._event(happened, self._check_out(happened.commit))
         tree = self._git("rev-parse", f"{happened.commit}^{{tree}}")
+        known = {job for job, green in self._green if green == tree}
         what = _title(event)
         with self._waiting(f"pipeline of {what}"):
             start = time.perf_counter()
-            made = [job for job in self._interpreter.jobs(self._git.root, event) if job.when != "manual"]
-            kept = tuple(job.name for job in made if (job.name, tree) in self._green)
-            names = [job.name for job in made if job.name not in (*kept, *LEFT_OUT)]
-            if not made:
-                return None
-            self._hear(Line("pipeline", f"begins: {what}", output=", ".join(job.name for job in made)))
             results = self._interpreter.run(
                 self._git.root,
                 event,
-                names,
                 state=self._pipelines / str(happened.number),
+                without={*known, *LEFT_OUT},
                 variables=self._variables,
             )
             seconds = time.perf_counter() - start
-        jobs = {result.name: result for result in results if result.name in names}
-        for job in made:
-            if job.name in jobs:
-                self._tell(jobs[job.name])
-            elif job.name in LEFT_OUT:
-                self._hear(Line("pipeline", job.name, "left out", LEFT_OUT[job.name]))
-            else:
-                self._hear(Line("pipeline", job.name, "kept", "green for the same files before"))
-        self._green |= {
-            (name, tree) for name, job in jobs.items() if name in _BY_FILES and job.status == "success"
-        }
-        ended = Pipeline(event, happened.commit, jobs, kept, seconds)
-        self._hear(Line("pipeline", f"ends: {what}", "done" if ended.ok else "failed", "", seconds))
+        if not results:
+            return None
+        ended = Pipeline(
+            event,
+            happened.commit,
+            jobs={result.name: result for result in results if result.status != "skipped"},
+            kept=tuple(result.name for result in results if result.name in known),
+            required=self._required(event.target),
+            seconds=seconds,
+        )
+        self._hear(Line("pipeline", what, "done" if ended.ok else "failed", seconds=seconds))
+        for result in results:
+            self._tell(result, known)
+        self._green |= {(name, tree) for name in _BY_FILES if name in ended.jobs and ended.ok}
         return ended
 
-    def _tell(self, job: JobResult) -> None:
-        outcome: Outcome = "done" if job.status in ("success", "warning") else "failed"
-        self._hear(Line("pipeline", job.name, outcome, job.log.strip() or job.status))
+    def _required(self, target: str) -> frozenset[str]:
+        rules = self._policy.protected.get(target)
+        return frozenset(rules.checks if rules else ()) - LEFT_OUT.keys()
 
-    def _check_out(self, happened: ForgeEvent) -> Event:
-        """Check the commit of an event out and return the event as the server would tell it to the pipeline."""
+    def _tell(self, job: JobResult, known: Collection[str] = ()) -> None:
+        if job.name in LEFT_OUT:
+            self._hear(Line("pipeline", job.name, "left out", LEFT_OUT[job.name]))
+        elif job.name in known:
+            self._hear(Line("pipeline", job.name, "kept", "green for the same files before"))
+        elif job.status != "skipped":
+            outcome: Outcome = "failed" if job.status == "failed" else "done"
+            self._hear(Line("pipeline", job.name, outcome, job.log.strip() or job.status))
+
+    def _check_out(self, commit: str) -> str:
+        """Check a commit out and return its message."""
         self._git.fetch()
-        self._git("checkout", "--quiet", "--detach", happened.commit)
-        message = self._git("log", "-1", "--format=%B", happened.commit)
+        self._git("checkout", "--quiet", "--detach", commit)
+        return self._git("log", "-1", "--format=%B", commit)
+
+    def _event(self, happened: ForgeEvent, message: str) -> Event:
+        """Return what happened as the server would tell it to the pipeline."""
         requests = self._forge.merge_requests(source=happened.branch)
         if happened.kind == "tag":
             return Event("tag", happened.branch, message=message, protected=True)

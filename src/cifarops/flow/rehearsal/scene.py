@@ -103,11 +103,10 @@ class Scene:
         """
         made = self.runner.catch_up()
         for pipeline in made:
-            failed = [name for name, job in pipeline.jobs.items() if job.status not in ("success", "warning")]
+            failed = [name for name, job in pipeline.jobs.items() if job.status == "failed"]
             told = " ".join(pipeline.jobs[name].log.strip()[-1500:] for name in failed[:1])
-            require(
-                pipeline.ok, f"The pipeline of {pipeline.event.ref} failed in {', '.join(failed)}: {told}"
-            )
+            bad = ", ".join(failed or sorted(pipeline.required - pipeline.names))
+            require(pipeline.ok, f"The pipeline of {pipeline.event.ref} failed in {bad}. {told}")
         require(bool(made), "What happened made no pipeline.")
         absent = set(expected) - made[-1].names
         require(
@@ -120,6 +119,10 @@ class Scene:
         """Return what an environment runs."""
         with Ledger(self.machine.ledger) as ledger:
             return ledger.environment(environment)
+
+    def trainings(self) -> int:
+        """Return how many models were trained."""
+        return len(list(self.machine.runs.glob("*/run.json")))
 
     def server(self, environment: EnvironmentName) -> Client:
         """Return a client of an environment's server.

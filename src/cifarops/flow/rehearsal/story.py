@@ -9,7 +9,7 @@ from cifarops.flow.git import Git
 from cifarops.flow.policy import POLICY, Policy, parse_policy
 from cifarops.flow.rehearsal import beginning, feature, releasing, urgent
 from cifarops.flow.rehearsal.graph import draw
-from cifarops.flow.rehearsal.keeper import kept
+from cifarops.flow.rehearsal.keeper import end_all, kept
 from cifarops.flow.rehearsal.needs import head_of, require_tools
 from cifarops.flow.rehearsal.page import write_page
 from cifarops.flow.rehearsal.runner import LEFT_OUT, SMALL
@@ -65,7 +65,7 @@ def rehearse(root: Path, place: Path, audience: Audience) -> Summary:
     """
     require_tools(root)
     commit = head_of(root)
-    with fresh_folder(place, maker="rehearsal"), kept(place):
+    with fresh_folder(place, maker="rehearsal", before=partial(end_all, place)), kept(place):
         return _play(root, place, commit, audience)
 
 
@@ -100,6 +100,9 @@ def _play(root: Path, place: Path, commit: str, audience: Audience) -> Summary:
         summary.complete = True
     except CifaropsError as error:
         chapters[-1].problem = error.message
+        raise
+    except KeyboardInterrupt:
+        chapters[-1].problem = "It was interrupted here."
         raise
     finally:
         recorder.write()

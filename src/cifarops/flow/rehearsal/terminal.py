@@ -36,11 +36,10 @@ class Terminal:
         """Say what somebody did; of a refusal, why; of a failure, the last lines."""
         took = f" [dim]{line.seconds:.1f} s[/]" if line.seconds else ""
         self._say(f"  {_MARKS[line.outcome]} [cyan]{line.who:9}[/] {escape(line.what)}{took}")
-        lines = [each for each in line.output.splitlines() if each.strip()]
-        if line.outcome == "refused":
-            self._say(f"      [yellow]{escape(_reason(lines))}[/]")
+        if line.reason:
+            self._say(f"      [yellow]{escape(line.reason)}[/]")
         elif line.outcome == "failed":
-            for each in lines[-_LAST_LINES:]:
+            for each in line.output.splitlines()[-_LAST_LINES:]:
                 self._say(f"      [red]{escape(each)}[/]")
 
     def waits(self, what: str) -> AbstractContextManager[object]:
@@ -53,8 +52,3 @@ class Terminal:
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
-
-
-def _reason(lines: list[str]) -> str:
-    told = [line for line in lines if "error: " in line or line.startswith("remote: ")]
-    return (told or lines or [""])[0].strip()

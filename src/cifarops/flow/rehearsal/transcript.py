@@ -29,6 +29,13 @@ class Line:
     output: str = ""
     seconds: float = 0.0
 
+    @property
+    def reason(self) -> str:
+        """Why it was refused, in one line; "" where it was not."""
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        told = [line for line in lines if "error: " in line or line.startswith(("remote: ", "CONFLICT"))]
+        return next(iter(told or lines), "") if self.outcome == "refused" else ""
+
 
 Hear = Callable[[Line], None]
 
