@@ -20,6 +20,7 @@ from cifarops.files import canonical_json, publish_directory, sha256_file, stage
 
 Split = Literal["train", "valid", "test", "recent"]
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+_Part = Literal["images", "labels"]
 _ID_LENGTH = 16
 
 
@@ -73,7 +74,7 @@ class SnapshotMeta(_Frozen):
 
 
 class Snapshot:
-    """A snapshot on disk. Arrays are memory-mapped, read-only.
+    """A snapshot on disk. Arrays are memory-mapped, read-only, and compared with their hash when they are opened.
 
     Args:
         path: The snapshot's directory.
@@ -120,25 +121,26 @@ class Snapshot:
         Raises:
             IntegrityError: A file is missing or differs.
         """
-        for split, info in self.meta.splits.items():
-            for part, expected in (("images", info.images_sha256), ("labels", info.labels_sha256)):
-                path = self.path / f"{split}.{part}.npy"
-                if not path.is_file() or sha256_file(path) != expected:
-                    raise _damaged(self.path, f"{path.name} is missing or its hash differs")
+        for split in self.meta.splits:
+            self._verified(split, "images")
+            self._verified(split, "labels")
 
-    def _load(self, split: Split, part: str) -> NDArray[Any]:
+    def _load(self, split: Split, part: _Part) -> NDArray[Any]:
         if split not in self.meta.splits:
             raise UsageError(
                 f"Snapshot {self.id} has no split {split!r}.",
                 fix=f"It has: {', '.join(self.meta.splits)}.",
             )
-        try:
-            array: NDArray[Any] = np.load(
-                self.path / f"{split}.{part}.npy", mmap_mode="r", allow_pickle=False
-            )
-        except (OSError, ValueError) as error:
-            raise _damaged(self.path, f"{split}.{part}.npy: {error}") from error
+        array: NDArray[Any] = np.load(self._verified(split, part), mmap_mode="r", allow_pickle=False)
         return array
+
+    def _verified(self, split: Split, part: _Part) -> Path:
+        info = self.meta.splits[split]
+        path = self.path / f"{split}.{part}.npy"
+        expected = info.images_sha256 if part == "images" else info.labels_sha256
+        if not path.is_file() or sha256_file(path) != expected:
+            raise _damaged(self.path, f"{path.name} is missing or its hash differs")
+        return path
 
 
 def open_snapshot(root: Path, snapshot_id: str) -> Snapshot:

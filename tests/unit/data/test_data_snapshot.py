@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +28,30 @@ def test_what_was_written_comes_back_and_verifies(tmp_path: Path) -> None:
     snapshot.verify()
 
 
-@pytest.mark.parametrize("name", ["train.images.npy", "test.labels.npy"])
-def test_changed_and_missing_arrays_are_found(tmp_path: Path, name: str) -> None:
+def use_train(snapshot: Snapshot) -> None:
+    snapshot.images("train")
+
+
+def use_test(snapshot: Snapshot) -> None:
+    snapshot.labels("test")
+
+
+@pytest.mark.parametrize(("name", "use"), [("train.images.npy", use_train), ("test.labels.npy", use_test)])
+def test_changed_and_missing_arrays_are_found_before_they_are_used(
+    tmp_path: Path, name: str, use: Callable[[Snapshot], None]
+) -> None:
     snapshot = colour_snapshot(tmp_path)
     path = snapshot.path / name
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(IntegrityError, match=name):
-        snapshot.verify()
+    for look in (Snapshot.verify, use):
+        with pytest.raises(IntegrityError, match=name):
+            look(snapshot)
     path.unlink()
-    with pytest.raises(IntegrityError, match=name):
-        snapshot.verify()
+    for look in (Snapshot.verify, use):
+        with pytest.raises(IntegrityError, match=name):
+            look(snapshot)
 
 
 def test_a_changed_description_is_found_and_not_listed(tmp_path: Path) -> None:

@@ -70,23 +70,6 @@ def test_labels_that_are_all_the_same(tmp_path: Path) -> None:
         _loop(tmp_path, train=(images, np.full_like(labels, 2)))
 
 
-def test_no_training_images(tmp_path: Path) -> None:
-    snapshot = tiny_snapshot(tmp_path)
-    np.save(snapshot.path / "train.labels.npy", np.zeros(0, np.int64))
-    with pytest.raises(DataError, match="no training images"):
-        Loop(snapshot, tiny_params().train, dtype=torch.float32)
-
-
-@pytest.mark.parametrize("wrong", [-1, 3])
-def test_labels_out_of_range(tmp_path: Path, wrong: int) -> None:
-    snapshot = tiny_snapshot(tmp_path)
-    labels = np.array(snapshot.labels("train"))
-    labels[7] = wrong
-    np.save(snapshot.path / "train.labels.npy", labels)
-    with pytest.raises(DataError, match=f"{wrong}.*3 classes"):
-        Loop(snapshot, tiny_params().train, dtype=torch.float32)
-
-
 def test_a_training_that_diverges_is_noticed(tmp_path: Path) -> None:
     loop = _loop(tmp_path, tiny_params(learning_rate=1e38))
 
