@@ -10,7 +10,7 @@ from cifarops.deployment.aliases import Aliases, sync
 from cifarops.deployment.preflight import preflight
 from cifarops.deployment.settle import settle
 from cifarops.errors import CifaropsError, ConflictError, UnavailableError, UsageError
-from cifarops.ledger.records import Decision, EnvironmentName, EnvironmentState
+from cifarops.ledger.records import ENVIRONMENTS, Decision, EnvironmentName, EnvironmentState
 from cifarops.ledger.store import Ledger
 
 if TYPE_CHECKING:  # MLflow takes seconds to import, and a rollback can do without
@@ -63,16 +63,18 @@ def promote(
     Raises:
         UsageError: No such version, its verdict is not `promote`, or production is asked for before staging.
         IntegrityError: Its bundle is damaged or fails the preflight.
-        ConflictError: Another version than `expected` runs, or someone else was faster.
+        ConflictError: Another version than `expected` runs, someone else was faster, or the number stands for another
+            model where it runs.
         UnavailableError: A server did not follow; the old version is back.
     """
     seen = ledger.environment(environment)
     _check_expected(seen, expected)
     found = registry.version(version)
     _check_allowed(found, environment, ledger)
+    _check_same_model(found, ledger)
+    flight = preflight(registry.bundle(version))
     if seen.version == version:
         return Rollout(seen, tuple(ledger.servers(environment)))
-    flight = preflight(registry.bundle(version))
     wanted = replace(
         seen,
         version=version,
@@ -160,6 +162,21 @@ def _check_allowed(found: "Version", environment: EnvironmentName, ledger: Ledge
             f"Version {found.number} never ran on staging; production takes only what was tried there.",
             fix=f"First: cifarops deploy promote {found.number} --to staging",
         )
+
+
+def _check_same_model(found: "Version", ledger: Ledger) -> None:
+    """Refuse a number that stands for another model somewhere: predictions are kept, and judged, by number."""
+    for state in map(ledger.environment, ENVIRONMENTS):
+        for number, digest in (
+            (state.version, state.digest),
+            (state.previous_version, state.previous_digest),
+        ):
+            if number == found.number and digest != found.digest:
+                raise ConflictError(
+                    f"Version {number} in the registry is bundle {found.digest[:12]}, but {state.name} knows bundle"
+                    f" {digest[:12] if digest else None} by that number; the registry was made anew.",
+                    fix="Restore the old registry, or register the bundles again in the order of: cifarops deploy history.",
+                )
 
 
 def _ran_on_staging(version: int, ledger: Ledger) -> bool:

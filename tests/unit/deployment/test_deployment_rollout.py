@@ -1,3 +1,4 @@
+import shutil
 import threading
 from pathlib import Path
 
@@ -60,6 +61,27 @@ def test_promoting_what_runs_changes_nothing(ledger: Ledger, registry: Registry,
     first = put("staging", 1, ledger, registry)
     assert put("staging", 1, ledger, registry).state == first.state
     assert ledger.count_decisions("promote") == 1
+
+
+def test_what_runs_is_verified_when_it_is_promoted_again(
+    ledger: Ledger, registry: Registry, versions: list[int]
+) -> None:
+    put("staging", 1, ledger, registry)
+    (registry.bundle(1).path / "model.onnx").write_bytes(b"something else")
+    with pytest.raises(IntegrityError):
+        put("staging", 1, ledger, registry)
+
+
+def test_a_number_that_stands_for_another_model_is_refused(
+    ledger: Ledger, registry: Registry, versions: list[int], empty_registry: Path, tmp_path: Path
+) -> None:
+    put("staging", 1, ledger, registry)
+    shutil.copy(empty_registry, tmp_path / "new.db")
+    anew = Registry(f"sqlite:///{tmp_path / 'new.db'}", tmp_path / "bundles")
+    assert register(anew, registry.bundle(2)) == 1
+    with pytest.raises(ConflictError, match="made anew"):
+        put("staging", 1, ledger, anew)
+    assert ledger.environment("staging").digest == registry.version(1).digest
 
 
 def test_production_takes_only_what_was_on_staging(
