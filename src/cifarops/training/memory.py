@@ -13,7 +13,7 @@ def keep_freed_memory() -> None:
     """Let this process keep what it frees for the next step, instead of giving it back to the system.
 
     By default every activation of some megabytes is fresh memory that the kernel must clear page by page, step after
-    step: 7 % of a training's processor time where it was measured. Does nothing where there is no such setting.
+    step. Does nothing where there is no such setting.
     """
     if not sys.platform.startswith("linux"):
         return
