@@ -74,6 +74,27 @@ def test_a_freeze_can_be_lifted_by_somebody_else(project: Project, ada: Git) -> 
     land(project, "more", "feat: more")
 
 
+@pytest.mark.promise("B8", "B10")
+def test_the_pipeline_lifts_a_freeze_when_the_cut_is_merged_and_not_when_a_hotfix_is(
+    project: Project, ada: Git
+) -> None:
+    forge = project.as_user("ada")
+    cut = release.cut(ada, project.policy, forge)
+    assert cut.request
+    git = project.clone("cleo")
+    git("switch", "--quiet", "--no-track", "--create", "hotfix/urgent", "origin/main")
+    write(git, {"urgent": "1"}, "fix: urgent")
+    git.push("HEAD:refs/heads/hotfix/urgent")
+    project.merge("hotfix/urgent", "release")
+    (kept,) = unfreeze(ada, project.policy, forge, if_merged=True)
+    assert kept.what == "keep develop frozen: release lacks some of it"
+    assert fetch_freeze(ada, "develop") is not None
+    project.merge_number(cut.request.number)
+    unfreeze(ada, project.policy, forge, if_merged=True)
+    assert fetch_freeze(ada, "develop") is None
+    land(project, "more", "feat: more")
+
+
 def test_freezing_twice_keeps_the_first_freeze(project: Project, ada: Git) -> None:
     forge = project.as_user("ada")
     freeze(ada, project.policy, forge, reason="first")

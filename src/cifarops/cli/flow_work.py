@@ -66,12 +66,18 @@ def freeze(
 
 
 @app.command()
-def unfreeze(dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
+def unfreeze(
+    if_merged: Annotated[
+        bool, typer.Option("--if-merged", help="Only if release has all of develop (as the pipeline does).")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Let things merge into develop again (the pipeline does this when develop has got into release)."""
     from cifarops.flow.freeze import unfreeze as lift
 
     git, policy, forge = open_flow()
-    found = lift(git, policy, forge, dry_run=dry_run, listener=tell_step)
+    found = lift(git, policy, forge, if_merged=if_merged, dry_run=dry_run, listener=tell_step)
     emit([asdict(step) for step in found], as_json=as_json)
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from cifarops.errors import ConflictError, IntegrityError
 from cifarops.flow.forge import Forge
 from cifarops.flow.git import REMOTE, REMOTE_BRANCHES, REMOTE_TAGS, Git
+from cifarops.flow.line import Line
 from cifarops.flow.policy import Policy
 from cifarops.flow.steps import Listener, Step, Taken, nobody, take
 
@@ -77,17 +78,36 @@ def freeze(
 
 
 def unfreeze(
-    git: Git, policy: Policy, forge: Forge, *, dry_run: bool = False, listener: Listener = nobody
+    git: Git,
+    policy: Policy,
+    forge: Forge,
+    *,
+    if_merged: bool = False,
+    dry_run: bool = False,
+    listener: Listener = nobody,
 ) -> tuple[Taken, ...]:
     """Let things merge into `develop` again; with no freeze, it changes nothing.
 
     The lock goes first and the tag, which everybody can see, last: what dies in between is still told by `flow status`.
 
+    Args:
+        git: The clone.
+        policy: The policy.
+        forge: What holds the remote.
+        if_merged: Keep a freeze while `release` lacks some of `develop`: a hotfix may get there before the cut does.
+        dry_run: Only say what would be done.
+        listener: Told of each step.
+
     Raises:
         UnavailableError: The remote does not answer.
     """
-    branch = policy.freeze.branch
+    line = Line.of(policy)
+    branch = line.develop
     git.fetch()
+    if if_merged and known_freeze(git, branch) is not None and not _is_cut(git, line):
+        kept = Taken(f"keep {branch} frozen: {line.release} lacks some of it", "already")
+        listener(kept.what, kept.outcome)
+        return (kept,)
     steps = [
         Step(f"unlock {branch}", lambda: True, lambda: forge.unlock(branch)),
         Step(
@@ -194,6 +214,10 @@ def lift_freeze(git: Git, forge: Forge, branch: str) -> Freeze | None:
     standing = fetch_freeze(git, branch)
     forge.delete_tag(_PREFIX + branch)
     return standing
+
+
+def _is_cut(git: Git, line: Line) -> bool:
+    return git.is_ancestor(REMOTE_BRANCHES + line.develop, REMOTE_BRANCHES + line.release)
 
 
 def _parse(body: str) -> Freeze:
