@@ -105,8 +105,11 @@ def test_a_conflict_is_told_before_and_after_main_and_the_recipe_resolves_it(
     (second,) = hotfix.backmerge(ada, project.policy, project.forge)
     (there,) = (each for each in second.targets if each.target == "develop")
     assert (there.stage, there.conflicts) == ("open", ("README.md",))
-    with pytest.raises(GitError, match=r"conflicts with develop in README\.md"):
+    with pytest.raises(GitError, match=r"conflicts with develop in README\.md") as refused:
         project.merge_number(numbers(second)["develop"])
+    assert (
+        "hotfix/urgent-into-develop" in refused.value.fix
+    )  # merging develop into the hotfix itself is forbidden
     (note,) = project.forge._store.read().requests[-1].notes.values()
     assert "README.md" in note
 
@@ -218,9 +221,11 @@ def test_a_release_on_its_way_says_that_it_lacks_a_hotfix(project: Project, ada:
 def test_status_tells_what_is_frozen_open_and_next(project: Project, ada: Git) -> None:
     calm = status(ada, project.policy, project.forge)
     assert (calm.branch, calm.version, calm.freeze, calm.hotfixes) == ("develop", "1.0.0", None, ())
-    assert calm.next[0].startswith("cifarops flow start")
+    (begin_work,) = calm.next  # there is nothing to cut a release of
+    assert begin_work.startswith("cifarops flow start")
 
     land(project, "news", {"news": "1"})
+    assert "cifarops flow release cut" in status(ada, project.policy, project.forge).next
     release.cut(ada, project.policy, project.as_user("ada"))
     begin(project, ada, {"a": "1"})
     number = numbers(finish(project, ada))["main"]

@@ -8,6 +8,7 @@ from cifarops.errors import CifaropsError, ConflictError, UnavailableError, Usag
 from cifarops.flow.experiments import load_experiment
 from cifarops.flow.git import Git
 from cifarops.flow.start import start
+from cifarops.flow.status import status
 from tests.support.clones import Project, make_project, person, write
 from tests.support.crash import killed_after
 
@@ -156,6 +157,9 @@ def test_a_shallow_clone_is_refused(project: Project, tmp_path: Path) -> None:
     git("clone", "--quiet", "--depth=1", project.forge.root.as_uri(), str(shallow.root))
     with pytest.raises(CifaropsError, match="shallow"):
         start(shallow, project.policy, "feature", "b", profile="demo")
+    with pytest.raises(CifaropsError, match="shallow") as caught:
+        status(shallow, project.policy, None)
+    assert "--unshallow" in caught.value.fix
 
 
 def test_a_remote_that_does_not_answer_is_told(project: Project, clone: Git, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from cifarops.errors import ConflictError, IntegrityError
 from cifarops.flow.forge import Forge
 from cifarops.flow.git import REMOTE, REMOTE_BRANCHES, REMOTE_TAGS, Git
+from cifarops.flow.history import is_ahead
 from cifarops.flow.line import Line
 from cifarops.flow.policy import Policy
 from cifarops.flow.steps import Listener, Step, Taken, nobody, take
@@ -104,7 +105,7 @@ def unfreeze(
     line = Line.of(policy)
     branch = line.develop
     git.fetch()
-    if if_merged and known_freeze(git, branch) is not None and not _is_cut(git, line):
+    if if_merged and known_freeze(git, branch) is not None and is_ahead(git, line):
         kept = Taken(f"keep {branch} frozen: {line.release} lacks some of it", "already")
         listener(kept.what, kept.outcome)
         return (kept,)
@@ -214,10 +215,6 @@ def lift_freeze(git: Git, forge: Forge, branch: str) -> Freeze | None:
     standing = fetch_freeze(git, branch)
     forge.delete_tag(_PREFIX + branch)
     return standing
-
-
-def _is_cut(git: Git, line: Line) -> bool:
-    return git.is_ancestor(REMOTE_BRANCHES + line.develop, REMOTE_BRANCHES + line.release)
 
 
 def _parse(body: str) -> Freeze:

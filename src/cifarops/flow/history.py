@@ -50,8 +50,12 @@ class Hotfix:
 
 def is_release_in_preparation(git: Git, line: Line) -> bool:
     """Return whether `release` has commits that `main` lacks, as last fetched."""
-    release, main = git.remote_branch(line.release), git.remote_branch(line.main)
-    return release is not None and main is not None and not git.is_ancestor(release, main)
+    return _has_more(git, line.release, line.main)
+
+
+def is_ahead(git: Git, line: Line) -> bool:
+    """Return whether `develop` has commits that `release` lacks, as last fetched: something to cut a release of."""
+    return _has_more(git, line.develop, line.release)
 
 
 def hotfixes(git: Git, policy: Policy) -> list[Hotfix]:
@@ -148,6 +152,11 @@ def only_hotfixes(git: Git, policy: Policy, commit: str, *, since: str) -> bool:
         return bool(tips & set(parents.split()[1:]))
 
     return bool(merges) and all(is_hotfix(line) for line in merges)
+
+
+def _has_more(git: Git, branch: str, other: str) -> bool:
+    tip, known = git.remote_branch(branch), git.remote_branch(other)
+    return tip is not None and known is not None and not git.is_ancestor(tip, known)
 
 
 def _merged_into(git: Git, policy: Policy, target: str) -> Iterator[tuple[Branch, str]]:

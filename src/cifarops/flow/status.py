@@ -7,9 +7,10 @@ from cifarops.errors import UsageError
 from cifarops.flow.forge import Forge, MergeRequest
 from cifarops.flow.freeze import Freeze, known_freeze
 from cifarops.flow.git import Git
-from cifarops.flow.history import Hotfix, hotfixes, is_release_in_preparation, releases
+from cifarops.flow.history import Hotfix, hotfixes, is_ahead, is_release_in_preparation, releases
 from cifarops.flow.line import Line
 from cifarops.flow.policy import Policy
+from cifarops.flow.ready import require_history
 from cifarops.flow.rules import Branch, parse_branch
 
 
@@ -100,8 +101,10 @@ def status(git: Git, policy: Policy, forge: Forge | None, *, now: datetime | Non
         now: By which the age of a freeze is told; by default the present.
 
     Raises:
+        CifaropsError: The clone is shallow.
         UnavailableError: The remote does not answer.
     """
+    require_history(git)
     git.fetch()
     line = Line.of(policy)
     name = git.current_branch()
@@ -127,7 +130,7 @@ def status(git: Git, policy: Policy, forge: Forge | None, *, now: datetime | Non
             *_about_hotfixes(open_hotfixes),
             *_about_branch(policy, line, name, branch, dirty, ahead),
             *(["cifarops flow release finish"] if prepared else []),
-            *(["cifarops flow release cut"] if not standing and not prepared else []),
+            *(["cifarops flow release cut"] if not standing and not prepared and is_ahead(git, line) else []),
         ),
     )
 

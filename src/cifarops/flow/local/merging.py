@@ -6,7 +6,8 @@ from cifarops.errors import ConflictError
 from cifarops.flow.checks import check_merge
 from cifarops.flow.git import Git
 from cifarops.flow.local.state import ForgeState, Request
-from cifarops.flow.rules import Answer
+from cifarops.flow.policy import Policy
+from cifarops.flow.rules import Answer, parse_branch
 
 
 def server_git(root: Path, user: str) -> Git:
@@ -65,11 +66,17 @@ def merge_refusal(git: Git, state: ForgeState, request: Request, user: str) -> A
     files = git.conflicts(f"refs/heads/{target}", head)
     if files:
         return Answer(
-            False,
-            f"it conflicts with {target} in {', '.join(files)}.",
-            f"Merge {target} into your branch and resolve them there: git merge origin/{target}.",
+            False, f"it conflicts with {target} in {', '.join(files)}.", _resolution(policy, request)
         )
     return None
+
+
+def _resolution(policy: Policy, request: Request) -> str:
+    branch, target = parse_branch(policy, request.source), request.target
+    work = policy.work.get(branch.kind)
+    if work is not None and target in work.merged_back and branch.resolves is None:
+        return f"Resolve them on {branch.full}-into-{target}; how is told by: cifarops flow hotfix finish"
+    return f"Merge {target} into your branch and resolve them there: git merge origin/{target}."
 
 
 def write_merge(git: Git, request: Request) -> str:
