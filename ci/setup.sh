@@ -6,4 +6,6 @@ else
   make --silent install
   export PATH="$PWD/.venv/bin:$PATH"
 fi
+# The token that may change the project is for protected branches; what nobody has reviewed gets one that may write notes.
+export CIFAROPS_GITLAB_TOKEN="${CIFAROPS_GITLAB_TOKEN:-${CIFAROPS_NOTES_TOKEN:-}}"
 export CIFAROPS_ACTOR="${GITLAB_USER_LOGIN:-pipeline}"
