@@ -138,10 +138,18 @@ def test_a_developer_can_not_freeze(project: Project) -> None:
         freeze(project.clone("cleo"), project.policy, project.as_user("cleo"), reason="")
 
 
-def test_a_tag_of_somebody_elses_making_is_told(project: Project, ada: Git) -> None:
-    project.forge.create_tag("freeze/develop", project.tip("develop"), "by hand")
-    with pytest.raises(IntegrityError, match="was not written by cifarops"):
-        fetch_freeze(ada, "develop")
+@pytest.mark.promise("B10")
+@pytest.mark.parametrize("kind", [("--annotate", "--message=by hand"), ()], ids=["annotated", "lightweight"])
+def test_a_tag_of_somebody_elses_making_is_told_and_can_be_lifted(
+    project: Project, ada: Git, kind: tuple[str, ...]
+) -> None:
+    bare = Git(project.forge.root, person("robot"))
+    bare("tag", *kind, "freeze/develop", project.tip("develop"))
+    with pytest.raises(IntegrityError, match="was not written by cifarops") as told:
+        release.cut(ada, project.policy, project.as_user("ada"))
+    assert "cifarops flow unfreeze" in told.value.fix
+    unfreeze(ada, project.policy, project.as_user("ada"))
+    release.cut(ada, project.policy, project.as_user("ada"))
 
 
 def test_a_freeze_grows_stale(project: Project, ada: Git) -> None:

@@ -105,7 +105,7 @@ def unfreeze(
     line = Line.of(policy)
     branch = line.develop
     git.fetch()
-    if if_merged and known_freeze(git, branch) is not None and is_ahead(git, line):
+    if if_merged and _is_marked(git, branch) and is_ahead(git, line):
         kept = Taken(f"keep {branch} frozen: {line.release} lacks some of it", "already")
         listener(kept.what, kept.outcome)
         return (kept,)
@@ -113,8 +113,8 @@ def unfreeze(
         Step(f"unlock {branch}", lambda: True, lambda: forge.unlock(branch)),
         Step(
             f"lift the freeze of {branch}",
-            lambda: known_freeze(git, branch) is not None,
-            lambda: lift_freeze(git, forge, branch),
+            lambda: _is_marked(git, branch),  # by whomever, and whether or not it can be read
+            lambda: forge.delete_tag(_PREFIX + branch),
         ),
     ]
     return take(steps, dry_run=dry_run, listener=listener)
@@ -173,15 +173,14 @@ def known_freeze(git: Git, branch: str, *, tags: str = REMOTE_TAGS) -> Freeze | 
     Raises:
         IntegrityError: The tag is there and is none of ours.
     """
-    found = git.run("cat-file", "tag", f"{tags}{_PREFIX}{branch}")
-    if found.returncode:
+    if not _is_marked(git, branch, tags):
         return None
     try:
-        return _parse(found.stdout.partition("\n\n")[2])
+        return _parse(git.run("cat-file", "tag", f"{tags}{_PREFIX}{branch}").stdout.partition("\n\n")[2])
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(
             f"The tag {_PREFIX}{branch} of the remote was not written by cifarops: {error!r}.",
-            fix=f"Find out who made it, then lift it: git push {REMOTE} :refs/tags/{_PREFIX}{branch}.",
+            fix=f"Find out who made it (git ls-remote --tags {REMOTE}), then lift it: cifarops flow unfreeze.",
         ) from error
 
 
@@ -205,16 +204,8 @@ def put_freeze(git: Git, forge: Forge, freeze: Freeze) -> Freeze:
     return freeze
 
 
-def lift_freeze(git: Git, forge: Forge, branch: str) -> Freeze | None:
-    """Lift the freeze of a branch on the remote; return it, or None where there was none.
-
-    Raises:
-        UnavailableError: The remote does not answer.
-        GitError: The remote refuses the deletion.
-    """
-    standing = fetch_freeze(git, branch)
-    forge.delete_tag(_PREFIX + branch)
-    return standing
+def _is_marked(git: Git, branch: str, tags: str = REMOTE_TAGS) -> bool:
+    return git.find_commit(f"{tags}{_PREFIX}{branch}") is not None
 
 
 def _parse(body: str) -> Freeze:
