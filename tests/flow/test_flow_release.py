@@ -337,7 +337,9 @@ def test_the_next_number_is_known_on_every_branch_of_the_line(project: Project, 
         "1.0.0",
         forecast(ada, project.policy, "origin/develop").next,
     )
-    publish(ada, project.policy, project.forge, commit=released(project, ada))
+    out = publish(ada, project.policy, project.forge, commit=released(project, ada))
+    # Production's deployment, repeated after the release.
+    assert forecast(ada, project.policy, out.commit).next == "1.1.0"
     land(project, "more", "fix: more", kind="fix")
     found = forecast(ada, project.policy, "origin/develop")
     assert (found.version, found.next) == ("1.1.0", "1.1.1")

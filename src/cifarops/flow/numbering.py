@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cifarops.flow.git import Git
-from cifarops.flow.history import changes, last_release, only_hotfixes
+from cifarops.flow.history import changes, last_release, only_hotfixes, releases
 from cifarops.flow.policy import Policy
 from cifarops.flow.ready import require_history
 from cifarops.flow.version import Version, changelog, next_version
@@ -15,7 +15,7 @@ class Forecast:
 
     Attributes:
         version: The newest release that is out; None before the first.
-        next: The number that comes next.
+        next: The number that comes next; of a commit that is released already, its own.
         notes: What it brings, Markdown.
     """
 
@@ -44,7 +44,13 @@ def forecast(git: Git, policy: Policy, revision: str) -> Forecast:
 
 
 def upcoming(git: Git, policy: Policy, commit: str) -> Version:
-    """Return the version that follows the last release with what `commit` has since, as last fetched."""
+    """Return the version that `commit` is released as, as last fetched: the one it has, or else the next.
+
+    A deployment that is repeated after its release pins the same number.
+    """
+    own = next((version for version, at in releases(git, policy).items() if at == commit), None)
+    if own is not None:
+        return own
     last = last_release(git, policy, commit)
     if last is None:
         return next_version(None, [], only_hotfixes=False)
