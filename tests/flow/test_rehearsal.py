@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from cifarops.flow.freeze import known_freeze
@@ -39,10 +40,17 @@ def _wait_until(place: Path, count: int, process: subprocess.Popen[str], seconds
     """Wait until so many servers of the rehearsal run."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
-        if sum("serve" in each.cmdline() for each in marked(place) if each.is_running()) >= count:
+        if sum(map(_serves, marked(place))) >= count:
             return
         time.sleep(0.2)
     pytest.fail(f"no {count} servers came up: {process.communicate()[1][-2000:]}")
+
+
+def _serves(process: psutil.Process) -> bool:
+    try:
+        return "serve" in process.cmdline()
+    except psutil.Error:  # it ended while it was looked at
+        return False
 
 
 def _wait_until_nobody_is_left(place: Path, seconds: float = 40) -> None:
