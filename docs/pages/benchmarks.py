@@ -50,6 +50,14 @@ def benchmarks_page(root: Path) -> str:
 Rows = Iterator[tuple[str, str, str]]
 
 
+def _timed(result: dict[str, Any], names: dict[str, str]) -> Rows:
+    """Yield a row for each timed thing, by the words that name it."""
+    for key, words in names.items():
+        each = result["results"][key]
+        target = each.get("target_seconds")
+        yield words, f"{each['median_seconds']:.2f} s", f"{target} s" if target else ""
+
+
 def _commands(result: dict[str, Any]) -> Rows:
     names = {
         "help": "`cifarops --help`",
@@ -57,10 +65,7 @@ def _commands(result: dict[str, Any]) -> Rows:
         "deploy_status": "`cifarops deploy status`",
         "make_test": "`make test`",
     }
-    for key, words in names.items():
-        each = result["results"][key]
-        target = each.get("target_seconds")
-        yield words, f"{each['median_seconds']:.2f} s", f"{target} s" if target else ""
+    return _timed(result, names)
 
 
 def _ingest(result: dict[str, Any]) -> Rows:
@@ -140,7 +145,4 @@ def _flow(result: dict[str, Any]) -> Rows:
         "commit_without_hooks": "the same without hooks",
         "push": "a push of it, with every hook",
     }
-    for key, words in names.items():
-        each = result["results"][key]
-        target = each.get("target_seconds")
-        yield words, f"{each['median_seconds']:.2f} s", f"{target} s" if target else ""
+    return _timed(result, names)
