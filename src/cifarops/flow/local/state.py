@@ -1,7 +1,5 @@
 """What the local forge remembers besides the repository itself: one JSON file, changed under a lock, always whole."""
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cifarops.errors import IntegrityError
-from cifarops.files import write_atomic
+from cifarops.files import locked, write_atomic
 from cifarops.flow.forge import State
 from cifarops.flow.policy import Policy, Role
 
@@ -135,11 +133,7 @@ class Store:
     def changing(self) -> Iterator[ForgeState]:
         """Yield the state to change while everybody else waits; it is written unless the block raises."""
         self.directory.mkdir(exist_ok=True)
-        descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked(self.directory / "lock"):
             state = self.read()
             yield state
             self.write(state)
-        finally:
-            os.close(descriptor)
