@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS predictions (
 CREATE INDEX IF NOT EXISTS predictions_by_environment ON predictions (environment, seq);
 CREATE TABLE IF NOT EXISTS classes (version INTEGER PRIMARY KEY, names TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS feedback (
-  prediction_id TEXT PRIMARY KEY REFERENCES predictions (id), label INTEGER NOT NULL, at REAL NOT NULL);
+  prediction_id TEXT PRIMARY KEY REFERENCES predictions (id), label INTEGER NOT NULL, at REAL NOT NULL,
+  actor TEXT);
 CREATE TABLE IF NOT EXISTS environments (
   name TEXT PRIMARY KEY, generation INTEGER NOT NULL, version INTEGER, digest TEXT,
   previous_version INTEGER, previous_digest TEXT, since REAL NOT NULL, code TEXT, previous_code TEXT);
@@ -23,10 +24,14 @@ CREATE TABLE IF NOT EXISTS servers (
   url TEXT PRIMARY KEY, environment TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS decisions (
   seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, environment TEXT, version INTEGER,
-  actor TEXT NOT NULL, reason TEXT NOT NULL, evidence TEXT NOT NULL);
+  actor TEXT NOT NULL, reason TEXT NOT NULL, evidence TEXT NOT NULL, previous TEXT, hash TEXT);
 """
 # Columns that a ledger of an older program lacks.
-_LATER_COLUMNS = {"environments": {"code": "TEXT", "previous_code": "TEXT"}}
+_LATER_COLUMNS = {
+    "environments": {"code": "TEXT", "previous_code": "TEXT"},
+    "decisions": {"previous": "TEXT", "hash": "TEXT"},
+    "feedback": {"actor": "TEXT"},
+}
 _PATIENCE_SECONDS = 10
 
 
@@ -69,8 +74,14 @@ class Database:
             return
         with self._transaction() as connection:  # looks again: another process may have been faster
             for table in _LATER_COLUMNS:
-                for column, kind in self._missing(table).items():
+                missing = self._missing(table)
+                for column, kind in missing.items():
                     connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+                if missing:
+                    self._fill(connection, table)
+
+    def _fill(self, connection: sqlite3.Connection, table: str) -> None:
+        """Give the rows that a table has already what its new columns should hold; by default nothing."""
 
     def _missing(self, table: str) -> dict[str, str]:
         found = {name for (name,) in self._rows("SELECT name FROM pragma_table_info(?)", (table,))}

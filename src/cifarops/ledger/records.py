@@ -26,6 +26,8 @@ DecisionKind = Literal[
     "accuracy_alarm",
     "accuracy_cleared",
     "retrain",
+    "reproduce",
+    "accept_breaks",
 ]
 
 
