@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cifarops.files import write_atomic
-from cifarops.machine import usable_cores
+from cifarops.machine import processor_name, usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 _LIBRARIES = ("numpy", "pillow", "torch", "onnxruntime", "mlflow-skinny", "fastapi", "uvicorn")
@@ -86,7 +86,7 @@ def write(out: Path, name: str, **results: Any) -> None:
 def machine() -> dict[str, Any]:
     """Describe this machine."""
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": usable_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.platform(),
@@ -99,12 +99,6 @@ def machine() -> dict[str, Any]:
 def _without_folder(argument: str) -> str:
     """Leave out where a file lies on this machine."""
     return Path(argument).name if Path(argument).is_absolute() else argument
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _version(name: str) -> str | None:

@@ -7,10 +7,11 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity
+from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity, Serving
 from cifarops.bundle.runtime import INPUT, OUTPUT
-from cifarops.bundle.store import MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.bundle.store import INT8_MODEL, MODEL, REFERENCE, Bundle, write_bundle
 from cifarops.data.preprocess import Preprocessing
+from cifarops.packaging.quantize import to_int8
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _WIDTHS = (64, 128, 256)
@@ -27,8 +28,10 @@ def network_bundle(root: Path) -> Bundle:
         kernel = random.normal(0, (2 / (9 * channels)) ** 0.5, (width, channels, 3, 3)).astype(np.float32)
         weights.append(numpy_helper.from_array(kernel, f"kernel{stage}"))
         nodes += [
-            helper.make_node("Conv", [below, f"kernel{stage}"], [f"conv{stage}"], pads=[1] * 4),
-            helper.make_node("Relu", [f"conv{stage}"], [f"relu{stage}"]),
+            helper.make_node(
+                "Conv", [below, f"kernel{stage}"], [f"conv{stage}"], f"conv{stage}", pads=[1] * 4
+            ),
+            helper.make_node("Relu", [f"conv{stage}"], [f"relu{stage}"], f"relu{stage}"),
             helper.make_node(
                 "MaxPool", [f"relu{stage}"], [f"pool{stage}"], kernel_shape=[2, 2], strides=[2, 2]
             ),
@@ -50,14 +53,26 @@ def network_bundle(root: Path) -> Bundle:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     onnx.checker.check_model(model)
+    content = model.SerializeToString()
+    preprocessing = Preprocessing(size=_SIZE, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26))
+    noise = random.integers(0, 256, (64, _SIZE, _SIZE, 3), dtype=np.uint8)
 
     def describe(files: dict[str, FileEntry]) -> Manifest:
         return Manifest(
             classes=CLASSES,
-            preprocessing=Preprocessing(size=_SIZE, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26)),
+            preprocessing=preprocessing,
             temperature=1.0,
             metrics={},
             parity=Parity(images=0, max_logit_difference=0.0, tolerance=1e-3, equal_predictions=1.0),
+            serving=Serving(
+                precision="int8",
+                reason="to measure its speed",
+                images=0,
+                equal_predictions=1.0,
+                difference=0.0,
+                difference_low=0.0,
+                difference_high=0.0,
+            ),
             snapshot="random-weights",
             synthetic=True,
             profile="benchmark",
@@ -68,4 +83,9 @@ def network_bundle(root: Path) -> Bundle:
     reference = io.BytesIO()
     labels = np.arange(100) % len(CLASSES)
     np.savez(reference, logits=np.eye(len(CLASSES), dtype=np.float32)[labels], labels=labels)
-    return write_bundle(root, {MODEL: model.SerializeToString(), REFERENCE: reference.getvalue()}, describe)
+    files = {
+        MODEL: content,
+        INT8_MODEL: to_int8(content, noise, preprocessing),
+        REFERENCE: reference.getvalue(),
+    }
+    return write_bundle(root, files, describe)

@@ -12,14 +12,24 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity
+from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity, Serving
 from cifarops.bundle.runtime import INPUT, OUTPUT
-from cifarops.bundle.store import MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.bundle.store import INT8_MODEL, MODEL, REFERENCE, Bundle, write_bundle
 from cifarops.data.preprocess import Preprocessing
 
 COLOURS = ("red", "green", "blue")
 SIZE = 8
 _PARITY = Parity(images=0, max_logit_difference=0.0, tolerance=1e-3, equal_predictions=1.0)
+# Without a convolution there is nothing to quantize: both models are the same.
+_SERVING = Serving(
+    precision="float32",
+    reason="int8 is not 1.2 times as fast",
+    images=90,
+    equal_predictions=1.0,
+    difference=0.0,
+    difference_low=-0.01,
+    difference_high=0.01,
+)
 
 
 def colour_bundle(
@@ -88,6 +98,7 @@ def bundle_of(
             temperature=temperature,
             metrics={"accuracy": float((logits.argmax(axis=1) == labels).mean())},
             parity=_PARITY,
+            serving=_SERVING,
             snapshot="0" * 16,
             synthetic=True,
             profile="smoke",
@@ -95,7 +106,7 @@ def bundle_of(
             files=files,
         )
 
-    return write_bundle(root, {MODEL: model, REFERENCE: reference.getvalue()}, describe)
+    return write_bundle(root, {MODEL: model, INT8_MODEL: model, REFERENCE: reference.getvalue()}, describe)
 
 
 def _write(root: Path, model: bytes, classes: tuple[str, ...] = COLOURS, commit: str | None = None) -> Bundle:

@@ -1,8 +1,12 @@
 """What `bundle.json` says: everything needed to answer requests with the model, and where it came from."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from cifarops.data.preprocess import Preprocessing
+
+Precision = Literal["float32", "int8"]
 
 
 class _Frozen(BaseModel):
@@ -32,6 +36,30 @@ class Parity(_Frozen):
     equal_predictions: float
 
 
+class Serving(_Frozen):
+    """Which of the two models answers, decided when the bundle was made, and how int8 does beside float32 on `valid`.
+
+    A processor that doesn't multiply int8 in hardware takes float32 all the same: there int8 is slower and overflows.
+
+    Attributes:
+        precision: The model that answers, and that every number in the bundle was measured with.
+        reason: Why, in one sentence.
+        images: How many images of `valid` were compared.
+        equal_predictions: Share of images with the same predicted class, in [0, 1].
+        difference: Accuracy of int8 minus that of float32.
+        difference_low: Lower bound of its 95 % interval.
+        difference_high: Upper bound of it.
+    """
+
+    precision: Precision
+    reason: str
+    images: int
+    equal_predictions: float
+    difference: float
+    difference_low: float
+    difference_high: float
+
+
 class CodeIdentity(_Frozen):
     """The code that made the bundle; `dirty` means with changes that no commit holds."""
 
@@ -59,6 +87,7 @@ class Manifest(_Frozen):
     temperature: float = Field(gt=0)
     metrics: dict[str, float]
     parity: Parity
+    serving: Serving
     snapshot: str
     synthetic: bool
     profile: str

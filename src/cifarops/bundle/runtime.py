@@ -6,9 +6,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from cifarops.bundle.manifest import Precision
 from cifarops.bundle.store import Bundle
 from cifarops.data.preprocess import Preprocessing
 from cifarops.errors import IntegrityError
+from cifarops.machine import multiplies_int8
 
 INPUT = "images"
 OUTPUT = "logits"
@@ -61,15 +63,17 @@ class OnnxModel(OnnxFile):
     Args:
         bundle: A verified bundle.
         threads: Threads that one call may use.
+        precision: Which of its two models; by default the one that answers on this machine.
 
     Raises:
         IntegrityError: ONNX Runtime can't load the model.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: Precision | None = None) -> None:
         self.manifest = bundle.manifest
+        self.precision = precision or served_precision(bundle)
         super().__init__(
-            bundle.model_path.read_bytes(),
+            (bundle.int8_path if self.precision == "int8" else bundle.model_path).read_bytes(),
             bundle.manifest.preprocessing,
             name=f"bundle {bundle.digest[:12]}",
             threads=threads,
@@ -78,6 +82,11 @@ class OnnxModel(OnnxFile):
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Answer a batch with calibrated probabilities, float32 (N, C); rows sum to 1."""
         return softmax(self.logits(images) / np.float32(self.manifest.temperature))
+
+
+def served_precision(bundle: Bundle) -> Precision:
+    """Return which of a bundle's models answers on this machine: int8 only where the processor multiplies it."""
+    return bundle.manifest.serving.precision if multiplies_int8() else "float32"
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

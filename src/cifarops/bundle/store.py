@@ -14,6 +14,7 @@ from cifarops.files import canonical_json, publish_directory, sha256_file, stage
 
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
+INT8_MODEL = "model.int8.onnx"
 REFERENCE = "reference.npz"
 CARD = "card.md"
 
@@ -39,6 +40,11 @@ class Bundle:
     def model_path(self) -> Path:
         """The float32 ONNX file."""
         return self.path / MODEL
+
+    @property
+    def int8_path(self) -> Path:
+        """The int8 ONNX file; same input and output."""
+        return self.path / INT8_MODEL
 
     @property
     def reference_path(self) -> Path:
@@ -117,8 +123,8 @@ def open_bundle(path: Path) -> Bundle:
         raise _damaged(path, f"{MANIFEST} can't be read ({error})") from error
     if hashlib.sha256(content).hexdigest() != path.name:
         raise _damaged(path, f"{MANIFEST} does not match the digest")
-    if not {MODEL, REFERENCE} <= set(manifest.files):
-        raise _damaged(path, f"{MANIFEST} does not list {MODEL} and {REFERENCE}")
+    if unlisted := {MODEL, INT8_MODEL, REFERENCE} - set(manifest.files):
+        raise _damaged(path, f"{MANIFEST} does not list {', '.join(sorted(unlisted))}")
     for name, entry in manifest.files.items():
         file = path / name
         if file.parent != path or file.is_symlink():

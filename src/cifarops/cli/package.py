@@ -19,9 +19,10 @@ def command(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Package a run: ONNX file, proof that it answers as the network does, calibration, model card, hashes."""
+    """Package a run: ONNX files in float32 and int8, proof that they answer as the network does, calibration, card."""
     from cifarops.data.snapshot import open_snapshot
     from cifarops.packaging.export import package
+    from cifarops.packaging.speed import read_speed
     from cifarops.training.run import newest_run, open_run
 
     settings = Settings.from_environment()
@@ -42,6 +43,10 @@ def command(
         "synthetic": bundle.manifest.synthetic,
         "temperature": bundle.manifest.temperature,
         **bundle.manifest.metrics,
+        "serves": bundle.manifest.serving.precision,
+        "because": bundle.manifest.serving.reason,
     }
+    if speed := read_speed(chosen.path):
+        document |= {"float32_ms": speed.float32_ms, "int8_ms": speed.int8_ms}
     write_pointer(out, document)
     emit(document, as_json=as_json, human=facts(f"Bundle {bundle.digest[:12]}, measured on valid", document))

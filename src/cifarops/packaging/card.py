@@ -1,6 +1,6 @@
 """The model card: what a person should know before using the bundle (Mitchell et al. 2019)."""
 
-from cifarops.bundle.manifest import CodeIdentity, Parity
+from cifarops.bundle.manifest import CodeIdentity, Parity, Serving
 from cifarops.data.snapshot import Snapshot
 from cifarops.evaluation.metrics import wilson
 from cifarops.training.run import Run
@@ -20,6 +20,10 @@ _CARD = """# Model card
 | negative log likelihood, nats | {nll:.4f} |
 | temperature | {temperature:.4f} |
 | largest logit difference from the trained network, {parity.images} images | {parity.max_logit_difference:.1e} (allowed {parity.tolerance:g}) |
+| same prediction by the int8 and the float32 model, {serving.images} images | {serving.equal_predictions:.2%} |
+| accuracy of int8 minus float32 | {int8} |
+
+The {serving.precision} model answers: {serving.reason}. The numbers above are its own. A processor without instructions for int8 takes float32.
 
 ## Data
 
@@ -53,6 +57,7 @@ def write_card(
     *,
     metrics: dict[str, float],
     parity: Parity,
+    serving: Serving,
     temperature: float,
     code: CodeIdentity,
 ) -> str:
@@ -72,6 +77,9 @@ def write_card(
         nll=metrics["nll"],
         temperature=temperature,
         parity=parity,
+        serving=serving,
+        int8=f"{100 * serving.difference:+.2f} points, 95 % interval {100 * serving.difference_low:+.2f} to "
+        f"{100 * serving.difference_high:+.2f}",
         snapshot=snapshot.id,
         kind=snapshot.meta.source.kind,
         name=snapshot.meta.source.name,

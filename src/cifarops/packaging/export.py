@@ -1,4 +1,4 @@
-"""From a run to a bundle: exported, proved to answer as the network does, calibrated, measured and described."""
+"""From a run to a bundle: exported, proved to answer as the network does, quantized, calibrated, measured, described."""
 
 import io
 from pathlib import Path
@@ -9,14 +9,18 @@ from numpy.typing import NDArray
 from cifarops.bundle.code import code_identity
 from cifarops.bundle.manifest import Manifest, Parity
 from cifarops.bundle.runtime import OnnxFile, softmax
-from cifarops.bundle.store import CARD, MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.bundle.store import CARD, INT8_MODEL, MODEL, REFERENCE, Bundle, write_bundle
 from cifarops.data.snapshot import Snapshot
 from cifarops.errors import IntegrityError, UsageError
 from cifarops.evaluation.calibration import fit_temperature
 from cifarops.evaluation.metrics import accuracy, expected_calibration_error, negative_log_likelihood
 from cifarops.files import write_atomic
+from cifarops.machine import multiplies_int8
 from cifarops.packaging.card import write_card
 from cifarops.packaging.onnx import to_onnx
+from cifarops.packaging.quantize import to_int8
+from cifarops.packaging.serving import choose_served
+from cifarops.packaging.speed import measure_speed
 from cifarops.progress import Progress, silent
 from cifarops.training.checkpoint import copy_tensors, load_tensors
 from cifarops.training.network import Network
@@ -48,9 +52,16 @@ def package(run: Run, snapshot: Snapshot, *, bundles: Path, progress: Progress =
     preprocessing = snapshot.meta.preprocessing
     network = _network(run, snapshot)
     model = to_onnx(network, size=preprocessing.size)
+    int8 = to_int8(model, snapshot.images("train"), preprocessing)
     images, labels = snapshot.images("valid"), np.array(snapshot.labels("valid"))
-    answers = _answers(OnnxFile(model, preprocessing, name=f"the model of run {run.id}"), images, progress)
-    parity = check_parity(answers, logits(network, images, Normalizer(preprocessing)))
+    exact = _answers(OnnxFile(model, preprocessing, name=f"the model of run {run.id}"), images, progress)
+    parity = check_parity(exact, logits(network, images, Normalizer(preprocessing)))
+    rounded = _answers(
+        OnnxFile(int8, preprocessing, name=f"the int8 model of run {run.id}"), images, progress
+    )
+    speed = measure_speed(model, int8, preprocessing, run.path)
+    serving = choose_served(exact, rounded, labels, factor=speed.factor, supported=multiplies_int8())
+    answers = rounded if serving.precision == "int8" else exact
     temperature = fit_temperature(answers, labels)
     probabilities = softmax(answers / np.float32(temperature))
     metrics = {
@@ -59,16 +70,19 @@ def package(run: Run, snapshot: Snapshot, *, bundles: Path, progress: Progress =
         "nll": negative_log_likelihood(probabilities, labels),
     }
     code = code_identity()
-    card = write_card(run, snapshot, metrics=metrics, parity=parity, temperature=temperature, code=code)
+    card = write_card(
+        run, snapshot, metrics=metrics, parity=parity, serving=serving, temperature=temperature, code=code
+    )
     bundle = write_bundle(
         bundles,
-        {MODEL: model, REFERENCE: _reference(answers, labels), CARD: card.encode()},
+        {MODEL: model, INT8_MODEL: int8, REFERENCE: _reference(answers, labels), CARD: card.encode()},
         lambda files: Manifest(
             classes=snapshot.classes,
             preprocessing=preprocessing,
             temperature=temperature,
             metrics=metrics,
             parity=parity,
+            serving=serving,
             snapshot=snapshot.id,
             synthetic=snapshot.is_synthetic,
             profile=run.profile,

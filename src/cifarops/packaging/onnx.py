@@ -43,7 +43,9 @@ def to_onnx(network: Network, *, size: int) -> bytes:
 def fold(network: Network) -> Network:
     """Return a copy in evaluation mode whose batch norms are folded into the convolutions before them.
 
-    Between the two there may be a max pool: batch norm's scale is positive, so the maximum stays where it is.
+    Between the two there may be a max pool: batch norm's scale is positive, so the maximum stays where it is. ReLU, too,
+    commutes with the maximum and moves before the pool: the runtime then makes it part of the convolution, and in a quantized
+    network in int8 everything between two convolutions stays in int8.
     """
     folded = copy.deepcopy(network).eval()
     for index, stage in enumerate(folded.stages):
@@ -59,6 +61,9 @@ def _fold_stage(stage: Stage) -> nn.Sequential:
         convolution = layers[latest] if layers else None
         if isinstance(layer, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d):
             layers[latest] = fuse_conv_bn_eval(convolution, layer)
+            continue
+        if isinstance(layer, nn.ReLU):
+            layers.insert(latest + 1, layer)
             continue
         if isinstance(layer, nn.Conv2d):
             latest = len(layers)

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from cifarops.files import write_atomic
+from cifarops.machine import processor_name
 from cifarops.training.run import Precision
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -54,11 +55,5 @@ def _measure(dtype: torch.dtype) -> float:
 
 def _machine() -> str:
     """Identify what the measurement depends on."""
-    cpu = Path("/proc/cpuinfo")
-    model = (
-        next((line for line in cpu.read_text().splitlines() if line.startswith("model name")), "")
-        if cpu.is_file()
-        else platform.processor()
-    )
-    identity = f"{platform.machine()}|{model}|{torch.__version__}|{torch.get_num_threads()}"
+    identity = f"{platform.machine()}|{processor_name()}|{torch.__version__}|{torch.get_num_threads()}"
     return hashlib.sha256(identity.encode()).hexdigest()[:12]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from cifarops.bundle.runtime import INPUT, OUTPUT, OnnxModel
@@ -64,6 +65,36 @@ def test_batch_norm_is_folded_and_the_batch_is_free(bundle: Bundle) -> None:
     assert {tensor.data_type for tensor in graph.initializer if len(tensor.dims) > 1} == {
         onnx.TensorProto.FLOAT
     }
+
+
+def test_the_int8_model_has_the_same_face_and_int8_convolutions_behind_the_first(
+    bundle: Bundle, snapshot: Snapshot
+) -> None:
+    graph = onnx.load(bundle.int8_path).graph
+    assert [graph.input[0].name, graph.output[0].name] == [INPUT, OUTPUT]
+    kernels = {tensor.name: tensor for tensor in graph.initializer if len(tensor.dims) == 4}
+    assert [onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in kernels.values()].count(
+        "INT8"
+    ) == 3
+    # One scale for each filter.
+    scales = [tensor for tensor in graph.initializer if tensor.name.endswith("weight_scale")]
+    assert [tensor.dims[0] for tensor in scales] == [16, 16, 32]
+    images = snapshot.images("valid")
+    exact = OnnxModel(bundle, precision="float32").logits(images)
+    rounded = OnnxModel(bundle, precision="int8").logits(images)
+    assert 0 < np.abs(exact - rounded).max() < 1
+    assert (
+        exact.argmax(axis=1) == rounded.argmax(axis=1)
+    ).mean() == bundle.manifest.serving.equal_predictions
+
+
+def test_no_convolution_waits_for_float32_between_two_int8_ones(bundle: Bundle, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(bundle.int8_path, options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
+    between = kinds[kinds.index("QLinearConv") : len(kinds) - kinds[::-1].index("QLinearConv")]
+    assert set(between) <= {"QLinearConv", "NhwcMaxPool", "MaxPool"}
 
 
 def test_the_same_run_gives_the_same_bundle_byte_for_byte(
