@@ -2,7 +2,6 @@
 
 import http.client
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,13 +23,7 @@ def set_version(
     """Let an environment run a bundle, as a promotion does in the ledger."""
     with Ledger(ledger_path) as ledger:
         seen = ledger.environment(environment)
-        wanted = replace(
-            seen,
-            version=version,
-            digest=bundle.digest,
-            previous_version=seen.version,
-            previous_digest=seen.digest,
-        )
+        wanted = seen.taking(version, bundle.digest)
         return ledger.swap(seen, wanted, Decision("promote", environment, version, "tester", "test"))
 
 

@@ -206,15 +206,7 @@ def _kept(environment: EnvironmentName, code: str | None, digest: str | None, le
 
 
 def _wanted(seen: EnvironmentState, version: int, release: Release) -> EnvironmentState:
-    wanted = seen
-    if seen.digest != release.bundle:
-        wanted = replace(
-            wanted,
-            version=version,
-            digest=release.bundle,
-            previous_version=seen.version,
-            previous_digest=seen.digest,
-        )
+    wanted = seen if seen.digest == release.bundle else seen.taking(version, release.bundle)
     if seen.code != release.code:
         wanted = replace(wanted, code=release.code, previous_code=seen.code)
     return wanted

@@ -75,13 +75,7 @@ def promote(
     flight = preflight(registry.bundle(version))
     if seen.version == version:
         return Rollout(seen, tuple(ledger.servers(environment)))
-    wanted = replace(
-        seen,
-        version=version,
-        digest=found.digest,
-        previous_version=seen.version,
-        previous_digest=seen.digest,
-    )
+    wanted = seen.taking(version, found.digest)
     evidence = {"preflight": asdict(flight), "verdict": found.verdict, "digest": found.digest}
     decision = Decision("promote", environment, version, actor, reason, evidence)
     state = ledger.swap(seen, wanted, decision)
@@ -125,11 +119,7 @@ def rollback(
         )
     # What was rolled back is no version to return to: a second rollback must be refused, not bring it back.
     wanted = replace(
-        seen,
-        version=seen.previous_version,
-        digest=seen.previous_digest,
-        previous_version=None,
-        previous_digest=None,
+        seen.taking(seen.previous_version, seen.previous_digest), previous_version=None, previous_digest=None
     )
     found = {"from": seen.version, **(evidence or {})}
     decision = Decision("rollback", environment, wanted.version, actor, reason, found)

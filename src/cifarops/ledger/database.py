@@ -19,7 +19,16 @@ CREATE TABLE IF NOT EXISTS feedback (
   actor TEXT);
 CREATE TABLE IF NOT EXISTS environments (
   name TEXT PRIMARY KEY, generation INTEGER NOT NULL, version INTEGER, digest TEXT,
-  previous_version INTEGER, previous_digest TEXT, since REAL NOT NULL, code TEXT, previous_code TEXT);
+  previous_version INTEGER, previous_digest TEXT, since REAL NOT NULL, code TEXT, previous_code TEXT,
+  canary TEXT, shadow TEXT);
+CREATE TABLE IF NOT EXISTS attempts (
+  seq INTEGER PRIMARY KEY, at REAL NOT NULL, environment TEXT NOT NULL, version INTEGER NOT NULL,
+  failed INTEGER NOT NULL, seconds REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS attempts_by_environment ON attempts (environment, at);
+CREATE TABLE IF NOT EXISTS shadows (
+  seq INTEGER PRIMARY KEY, prediction_id TEXT NOT NULL, at REAL NOT NULL, environment TEXT NOT NULL,
+  version INTEGER NOT NULL, label INTEGER NOT NULL, probabilities BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS shadows_by_environment ON shadows (environment, version, at);
 CREATE TABLE IF NOT EXISTS servers (
   url TEXT PRIMARY KEY, environment TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS decisions (
@@ -28,7 +37,7 @@ CREATE TABLE IF NOT EXISTS decisions (
 """
 # Columns that a ledger of an older program lacks.
 _LATER_COLUMNS = {
-    "environments": {"code": "TEXT", "previous_code": "TEXT"},
+    "environments": {"code": "TEXT", "previous_code": "TEXT", "canary": "TEXT", "shadow": "TEXT"},
     "decisions": {"previous": "TEXT", "hash": "TEXT"},
     "feedback": {"actor": "TEXT"},
 }

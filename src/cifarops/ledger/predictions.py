@@ -1,6 +1,7 @@
 """The ledger's predictions and their true labels."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Sequence
 from typing import Literal
@@ -20,6 +21,11 @@ class Predictions(Database):
 
     def add_predictions(self, predictions: Sequence[Prediction]) -> None:
         """Store a batch of predictions, and what their versions call the classes."""
+        with self._transaction() as connection:
+            self._insert_predictions(connection, predictions)
+
+    @staticmethod
+    def _insert_predictions(connection: sqlite3.Connection, predictions: Sequence[Prediction]) -> None:
         rows = [
             (
                 p.id,
@@ -33,16 +39,15 @@ class Predictions(Database):
             for p in predictions
         ]
         names = {(p.version, p.classes) for p in predictions if p.classes}
-        with self._transaction() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO classes (version, names) VALUES (?, ?)",
-                [(version, json.dumps(classes)) for version, classes in names],
-            )
-            connection.executemany(
-                "INSERT INTO predictions (id, at, environment, version, label, probabilities, image)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+        connection.executemany(
+            "INSERT OR REPLACE INTO classes (version, names) VALUES (?, ?)",
+            [(version, json.dumps(classes)) for version, classes in names],
+        )
+        connection.executemany(
+            "INSERT INTO predictions (id, at, environment, version, label, probabilities, image)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
 
     def class_index(self, prediction_id: str, name: str) -> int:
         """Return which class the version that answered a prediction calls `name`.

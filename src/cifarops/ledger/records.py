@@ -1,6 +1,6 @@
 """What the ledger stores."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,10 @@ DecisionKind = Literal[
     "rollback_code",
     "start",
     "stop",
+    "canary",
+    "canary_stopped",
+    "shadow",
+    "shadow_stopped",
     "test_look",
     "drift_alarm",
     "drift_cleared",
@@ -81,6 +85,106 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """How one version fared with one request while a canary runs.
+
+    Attributes:
+        at: Seconds since the epoch.
+        environment: Where it was asked.
+        version: Registry version that was asked.
+        failed: Whether it failed; an image that can't be used is no failure.
+        seconds: How long it took, from the image file to the probabilities.
+    """
+
+    at: float
+    environment: EnvironmentName
+    version: int
+    failed: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Shadowed:
+    """What another version says about a request that was answered already; nobody is told.
+
+    Attributes:
+        prediction_id: The answered request.
+        at: Seconds since the epoch.
+        environment: Where it was answered.
+        version: Registry version of the shadow.
+        label: Index of the class it predicts.
+        probabilities: Calibrated, float32 (C,).
+    """
+
+    prediction_id: str
+    at: float
+    environment: EnvironmentName
+    version: int
+    label: int
+    probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """How the requests of a span fared, in the order in which they were recorded.
+
+    Attributes:
+        versions: int64 (N,).
+        failed: bool (N,).
+        seconds: float64 (N,).
+    """
+
+    versions: NDArray[np.int64]
+    failed: NDArray[np.bool_]
+    seconds: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Requests that two versions answered, in the order in which the second answer was recorded.
+
+    Attributes:
+        answered: int64 (N,), class index that the client was told.
+        shadowed: int64 (N,), class index that the other version predicts.
+        truth: int64 (N,), the true class index, or -1 where no label has come.
+    """
+
+    answered: NDArray[np.int64]
+    shadowed: NDArray[np.int64]
+    truth: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A version that answers a share of an environment's clients until it is promoted or stopped.
+
+    Attributes:
+        digest: Digest of its bundle.
+        percent: Share of the clients, above 0 and below 100.
+        since: Seconds since the epoch; what was recorded before says nothing about it.
+    """
+
+    version: int
+    digest: str
+    percent: float
+    since: float
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A version that answers the same requests as the stable one, to nobody.
+
+    Attributes:
+        digest: Digest of its bundle.
+        since: Seconds since the epoch.
+    """
+
+    version: int
+    digest: str
+    since: float
+
+
+@dataclass(frozen=True)
 class EnvironmentState:
     """What an environment runs.
 
@@ -93,6 +197,8 @@ class EnvironmentState:
         since: Seconds since the epoch.
         code: SHA-256 of the code release that its servers run, or None where nobody said which.
         previous_code: What a rollback of the code returns to, or None.
+        canary: Beside the stable version, for a share of the clients, or None.
+        shadow: Beside the stable version, for comparison only, or None.
     """
 
     name: EnvironmentName
@@ -104,6 +210,23 @@ class EnvironmentState:
     since: float = 0.0
     code: str | None = None
     previous_code: str | None = None
+    canary: Canary | None = None
+    shadow: Shadow | None = None
+
+    def taking(self, version: int | None, digest: str | None) -> "EnvironmentState":
+        """Return the state with another stable version; the one before is what a rollback returns to.
+
+        A canary ends with the version that it was compared with, a shadow only where it would repeat the new one.
+        """
+        return replace(
+            self,
+            version=version,
+            digest=digest,
+            previous_version=self.version,
+            previous_digest=self.digest,
+            canary=None,
+            shadow=None if self.shadow and self.shadow.digest == digest else self.shadow,
+        )
 
 
 @dataclass(frozen=True)

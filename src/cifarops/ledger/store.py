@@ -3,27 +3,29 @@
 Every public method is one transaction, so a process killed at any moment leaves all of it or nothing of it.
 """
 
+import json
 import time
-from dataclasses import astuple, replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from cifarops.errors import ConflictError
+from cifarops.ledger.comparisons import Comparisons
 from cifarops.ledger.history import History
-from cifarops.ledger.predictions import Predictions
-from cifarops.ledger.records import Decision, EnvironmentName, EnvironmentState
+from cifarops.ledger.records import Canary, Decision, EnvironmentName, EnvironmentState, Shadow
 
 # Columns are named, so that one more does not hinder an older program that shares the file.
 _SELECT_STATE = (
-    "SELECT name, generation, version, digest, previous_version, previous_digest, since, code, previous_code"
-    " FROM environments WHERE name = ?"
+    "SELECT name, generation, version, digest, previous_version, previous_digest, since, code, previous_code,"
+    " canary, shadow FROM environments WHERE name = ?"
 )
 _REPLACE_STATE = (
     "INSERT OR REPLACE INTO environments"
-    " (name, generation, version, digest, previous_version, previous_digest, since, code, previous_code)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " (name, generation, version, digest, previous_version, previous_digest, since, code, previous_code,"
+    " canary, shadow) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
-class Ledger(Predictions, History):
+class Ledger(Comparisons, History):
     """The ledger in one SQLite file; made when absent. One object may be used by one thread at a time."""
 
     # --- environments
@@ -31,7 +33,7 @@ class Ledger(Predictions, History):
     def environment(self, name: EnvironmentName) -> EnvironmentState:
         """Return what an environment runs; generation 0 where nothing was ever promoted."""
         rows = self._rows(_SELECT_STATE, (name,))
-        return EnvironmentState(*rows[0]) if rows else EnvironmentState(name)
+        return _state(rows[0]) if rows else EnvironmentState(name)
 
     def swap(self, seen: EnvironmentState, wanted: EnvironmentState, decision: Decision) -> EnvironmentState:
         """Compare-and-swap an environment and record why, in one transaction.
@@ -54,7 +56,7 @@ class Ledger(Predictions, History):
                     f"{seen.name} was changed by someone else: it now runs version {row[1] if row else None}.",
                     fix="Look with: cifarops deploy status. Then decide again.",
                 )
-            connection.execute(_REPLACE_STATE, astuple(state))
+            connection.execute(_REPLACE_STATE, _state_row(state))
             self._append(connection, decision)
         return state
 
@@ -78,3 +80,17 @@ class Ledger(Predictions, History):
         """Return the URLs announced for an environment; one that was killed may still be among them."""
         rows = self._rows("SELECT url FROM servers WHERE environment = ? ORDER BY started", (environment,))
         return [url for (url,) in rows]
+
+
+def _state(row: tuple[Any, ...]) -> EnvironmentState:
+    *plain, canary, shadow = row
+    return replace(
+        EnvironmentState(*plain),
+        canary=Canary(**json.loads(canary)) if canary else None,
+        shadow=Shadow(**json.loads(shadow)) if shadow else None,
+    )
+
+
+def _state_row(state: EnvironmentState) -> list[Any]:
+    """Return the columns of an environment; what runs beside the stable version is written as JSON."""
+    return [json.dumps(value) if isinstance(value, dict) else value for value in asdict(state).values()]

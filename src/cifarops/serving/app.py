@@ -12,6 +12,7 @@ from cifarops.serving import protocol
 from cifarops.serving.limits import LimitedApp, read_image
 from cifarops.serving.metrics import CONTENT_TYPE, VERSION_KEY, MeasuredApp
 from cifarops.serving.protocol import PROBLEM_TYPE, ProblemError
+from cifarops.serving.router import sticky_key
 from cifarops.serving.service import Service
 
 _PROBLEM: dict[str, Any] = {
@@ -69,9 +70,8 @@ def _prediction_routes(service: Service) -> APIRouter:
     async def predict(request: Request) -> Response:
         """Classify one image: the file as raw body, or as `file` of a multipart form."""
         content = await read_image(request)
-        engine = service.engine()
-        answer = await service.predict(engine, content)
-        request.scope[VERSION_KEY] = engine.version
+        version, answer = await service.predict(service.assign(sticky_key(request)), content)
+        request.scope[VERSION_KEY] = version
         return Response(answer, media_type="application/json")
 
     @routes.post("/feedback", responses=dict.fromkeys((400, 404, 409, 413, 422, 503), _PROBLEM))
@@ -93,13 +93,13 @@ def _state_routes(service: Service) -> APIRouter:
     @routes.get("/v2/health/ready", responses={503: _PROBLEM})
     async def ready() -> protocol.Ready:
         """Say whether a version is loaded."""
-        service.engine()
+        service.assign()
         return protocol.Ready(ready=True)
 
     @routes.get("/ping", response_class=PlainTextResponse, responses={503: _PROBLEM})
     async def ping() -> str:
         """Say whether a version is loaded, the way MLflow's scoring protocol asks."""
-        service.engine()
+        service.assign()
         return "\n"
 
     @routes.get("/version")

@@ -17,6 +17,7 @@ _POOL = 16
 _REQUESTS = re.compile(r"^cifarops_requests_total\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _CARE_ROUTES = ("/metrics", "/ping", "/v2/health/live", "/v2/health/ready", "/version")
+KEY_HEADER = "X-Canary-Key"
 _T = TypeVar("_T")
 
 
@@ -56,6 +57,10 @@ class Running:
     code_release: str | None = None
     code_commit: str | None = None
     keep_images: bool = False
+    canary_version: int | None = None
+    canary_percent: float = 0.0
+    shadow_version: int | None = None
+    beside_error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,18 @@ class Client:
         self.url = url.rstrip("/")
         self._pool = urllib3.PoolManager(maxsize=_POOL, retries=_RETRIES, timeout=timeout)
 
-    def predict(self, content: bytes) -> Answer:
+    def predict(self, content: bytes, *, key: str | None = None) -> Answer:
         """Classify one image file.
+
+        Args:
+            content: The file.
+            key: Keeps whoever sends it on one version while a canary runs; by default the address does.
 
         Raises:
             DataError: The server refuses the image.
             UnavailableError: No answer, or no version is loaded.
         """
-        return self._read(Answer, self._ask("POST", "/predict", content, "application/octet-stream"))
+        return self._read(Answer, self._ask("POST", "/predict", content, "application/octet-stream", key))
 
     def feedback(self, prediction_id: str, label: str) -> str:
         """Say the true label of an earlier prediction; returns `recorded`, or `known` where it was said before.
@@ -137,8 +146,15 @@ class Client:
             return False
         return True
 
-    def _ask(self, method: str, path: str, body: bytes | None = None, kind: str | None = None) -> Any:
-        answer = self._answer(method, path, body, kind)
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str | None = None,
+        key: str | None = None,
+    ) -> Any:
+        answer = self._answer(method, path, body, kind, key)
         try:
             document = json.loads(answer.data)
         except ValueError as error:
@@ -148,9 +164,15 @@ class Client:
         return document
 
     def _answer(
-        self, method: str, path: str, body: bytes | None = None, kind: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str | None = None,
+        key: str | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        headers = {"Content-Type": kind} if kind else None
+        given = {"Content-Type": kind, KEY_HEADER: key}
+        headers = {name: value for name, value in given.items() if value}
         try:
             return self._pool.request(method, self.url + path, body=body, headers=headers)
         except urllib3.exceptions.LocationParseError as error:

@@ -49,6 +49,32 @@ class Metrics:
         self._version = Gauge(
             "cifarops_model_version", "Registry version that answers; 0: none.", registry=self._registry
         )
+        self._beside = Gauge(
+            "cifarops_beside_version",
+            "Registry version that runs beside the stable one; 0: none.",
+            ("role",),
+            registry=self._registry,
+        )
+        self.beside(0, 0)
+        self.model_seconds = Histogram(
+            "cifarops_version_seconds",
+            "Time a version took for a request, from the image file to the probabilities.",
+            ("model_version",),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self.version_failures = Counter(
+            "cifarops_version_failures",
+            "Requests a version failed on; those of a canary were answered by the stable one.",
+            ("model_version",),
+            registry=self._registry,
+        )
+        self.shadowed = Counter(
+            "cifarops_shadowed",
+            "Requests given to a second version, by what came of it.",
+            ("outcome",),
+            registry=self._registry,
+        )
         Gauge(
             "cifarops_build_info",
             "The program and what it serves.",
@@ -60,6 +86,11 @@ class Metrics:
         """Count that `version` answers from now on."""
         self._swaps.inc()
         self._version.set(version)
+
+    def beside(self, canary: int, shadow: int) -> None:
+        """Say which versions run beside the stable one; 0 for none."""
+        self._beside.labels("canary").set(canary)
+        self._beside.labels("shadow").set(shadow)
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -70,6 +70,10 @@ class ServerVersion(BaseModel):
         generation: Generation of the environment that answers.
         wanted_generation: Newest generation in the ledger.
         error: Why the wanted generation is not served; null when all is well.
+        canary_version: Registry version that answers a share of the clients, or null.
+        canary_percent: That share.
+        shadow_version: Registry version that answers the same requests, to nobody, or null.
+        beside_error: Why a canary or shadow that should run does not; null when all is well.
         code_version: Version of this program.
         code_release: SHA-256 of the code release it runs from, or null.
         code_commit: Commit that release was built from, or null.
@@ -83,6 +87,10 @@ class ServerVersion(BaseModel):
     generation: int
     wanted_generation: int
     error: str | None
+    canary_version: int | None
+    canary_percent: float
+    shadow_version: int | None
+    beside_error: str | None
     code_version: str
     code_release: str | None
     code_commit: str | None

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from cifarops.errors import CifaropsError, UnavailableError
-from cifarops.ledger.records import Prediction
+from cifarops.ledger.records import Attempt, Prediction, Shadowed
 from cifarops.ledger.store import Ledger
 from cifarops.serving.metrics import Metrics
 
 Recorded = Literal["recorded", "known"]
+Record = Prediction | Attempt | Shadowed
 _CAPACITY = 20_000
 _BATCH = 512
 # The longest a prediction waits in memory, and so what a killed process can lose.
@@ -42,7 +43,7 @@ class Recorder:
         self._path = ledger
         self._metrics = metrics
         self._capacity = capacity
-        self._queue: deque[Prediction | _Feedback] = deque()
+        self._queue: deque[Record | _Feedback] = deque()
         self._wake = threading.Event()
         self._closing = False
         self._ledger: Ledger | None = None
@@ -57,12 +58,12 @@ class Recorder:
         self._wake.set()
         self._thread.join()
 
-    def add(self, prediction: Prediction) -> None:
-        """Hand over a prediction; returns at once, whatever state the ledger is in."""
+    def add(self, record: Record) -> None:
+        """Hand over a record; returns at once, whatever state the ledger is in."""
         if len(self._queue) >= self._capacity:
-            self._metrics.lost_predictions.inc()
+            self._lost([record])
             return
-        self._queue.append(prediction)
+        self._queue.append(record)
 
     def feedback(self, prediction_id: str, label: str) -> "Future[Recorded]":
         """Hand over the name of the true class of a prediction.
@@ -89,10 +90,10 @@ class Recorder:
         self._forget_ledger()
 
     def _drain(self) -> None:
-        batch: list[Prediction] = []
+        batch: list[Record] = []
         while self._queue:
             entry = self._queue.popleft()
-            if isinstance(entry, Prediction):
+            if not isinstance(entry, _Feedback):
                 batch.append(entry)
             if batch and (len(batch) == _BATCH or isinstance(entry, _Feedback)):
                 self._store(batch)
@@ -102,12 +103,15 @@ class Recorder:
         if batch:
             self._store(batch)
 
-    def _store(self, batch: list[Prediction]) -> None:
+    def _store(self, batch: list[Record]) -> None:
         try:
-            self._open().add_predictions(batch)
+            self._open().add_records(batch)
         except CifaropsError:
-            self._metrics.lost_predictions.inc(len(batch))
+            self._lost(batch)
             self._forget_ledger()
+
+    def _lost(self, records: list[Record]) -> None:
+        self._metrics.lost_predictions.inc(sum(isinstance(record, Prediction) for record in records))
 
     def _settle(self, feedback: _Feedback) -> None:
         if not feedback.done.set_running_or_notify_cancel():

@@ -16,6 +16,7 @@ from cifarops.errors import CifaropsError, UnavailableError
 from cifarops.serving.app import create_app
 from cifarops.serving.client import Client
 from cifarops.serving.metrics import Metrics
+from cifarops.serving.mirror import Mirror
 from cifarops.serving.protocol import ProblemError
 from cifarops.serving.recorder import Recorder
 from cifarops.serving.service import Service
@@ -31,7 +32,7 @@ def rehearse(service: Service) -> None:
         UnavailableError: It is not ready, or the answer is wrong.
     """
     try:
-        engine = service.engine()
+        assignment = service.assign()
     except ProblemError as error:
         raise _refused(str(error.detail)) from error
     with _private(service) as url:
@@ -43,7 +44,11 @@ def rehearse(service: Service) -> None:
         if not client.ready():
             raise _refused("it does not say that it is ready")
     total = sum(answer.probabilities.values())
-    if answer.model_version != engine.version or abs(total - 1) > _SUM_TOLERANCE:
+    engine, canary = assignment.engine, service.router.route.canary
+    if (
+        answer.model_version not in {engine.version, canary and canary.version}
+        or abs(total - 1) > _SUM_TOLERANCE
+    ):
         raise _refused(
             f"a smoke prediction by version {engine.version} came back from version {answer.model_version}"
             f" with probabilities that sum to {total:.4g}"
@@ -55,7 +60,8 @@ def _private(service: Service) -> Iterator[str]:
     """Answer on a port of its own while the block runs, without a trace in the ledger and the counters."""
     metrics = Metrics(service.environment, service.code_version)
     nowhere = Recorder(Path(), metrics=metrics, capacity=0)
-    app = create_app(replace(service, metrics=metrics, recorder=nowhere))
+    mirror = Mirror(service.environment, recorder=nowhere, metrics=metrics)
+    app = create_app(replace(service, metrics=metrics, recorder=nowhere, mirror=mirror))
     server = uvicorn.Server(uvicorn.Config(app, http="httptools", lifespan="off", log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="rehearsal")

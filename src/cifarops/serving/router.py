@@ -1,13 +1,20 @@
-"""Which version answers: the one that the ledger says the environment runs, exchanged while requests go on."""
+"""Which version answers: the one that the ledger says the environment runs, exchanged while requests go on.
 
+Beside the stable version a canary may answer for a share of the clients, and a shadow the same requests to nobody.
+"""
+
+import hashlib
 import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from starlette.requests import HTTPConnection
+
 from cifarops.errors import CifaropsError
-from cifarops.ledger.records import EnvironmentName, EnvironmentState
+from cifarops.ledger.records import Canary, EnvironmentName, EnvironmentState, Shadow
 from cifarops.ledger.store import Ledger
+from cifarops.serving.client import KEY_HEADER
 from cifarops.serving.engine import Engine
 from cifarops.serving.metrics import Metrics
 
@@ -16,20 +23,75 @@ _RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """Which versions deal with one request.
+
+    Attributes:
+        engine: The version that answers.
+        fallback: The version that answers where that one fails: a canary's failure costs no request.
+        mirror: The version that says what it thinks, to nobody, or None.
+        compared: Whether it is noted how the request fared.
+    """
+
+    engine: Engine
+    fallback: Engine | None = None
+    mirror: Engine | None = None
+    compared: bool = False
+
+
+@dataclass(frozen=True)
 class Route:
     """What answers now, and what should.
 
     Attributes:
-        engine: The version that answers, or None where there is none.
+        engine: The stable version, or None where there is none.
         generation: Generation of the environment that `engine` belongs to; 0 where there is none.
         wanted: Newest generation seen in the ledger.
         error: Why `wanted` is not served, or the ledger not read; None when all is well.
+        canary: The version that answers a share of the clients, or None.
+        percent: That share.
+        shadow: The version that answers beside, to nobody, or None.
+        beside_error: Why a canary or shadow that should run does not; the stable version answers all the same.
     """
 
     engine: Engine | None = None
     generation: int = 0
     wanted: int = 0
     error: str | None = None
+    canary: Engine | None = None
+    percent: float = 0.0
+    shadow: Engine | None = None
+    beside_error: str | None = None
+
+    def assign(self, key: str | None) -> Assignment | None:
+        """Say who deals with a request; None where nothing runs.
+
+        Args:
+            key: Requests with the same key go to the same version; without one to the stable version.
+        """
+        if self.engine is None:
+            return None
+        if self.canary is None:
+            return Assignment(self.engine, mirror=self.shadow)
+        if key is not None and percentile(key, self.canary.digest) < self.percent:
+            return Assignment(self.canary, fallback=self.engine, mirror=self.engine, compared=True)
+        return Assignment(self.engine, mirror=self.shadow, compared=True)
+
+    def loaded(self, version: int, digest: str) -> Engine | None:
+        """Return a version that is loaded already in any of the roles."""
+        engines = filter(None, (self.engine, self.canary, self.shadow))
+        return next((found for found in engines if (found.version, found.digest) == (version, digest)), None)
+
+
+def sticky_key(request: HTTPConnection) -> str | None:
+    """Return what keeps a client on one version: the key that it sends, or else its address."""
+    return request.headers.get(KEY_HEADER) or (request.client.host if request.client else None)
+
+
+def percentile(key: str, digest: str) -> float:
+    """Return where a key stands among all keys, in [0, 100): drawn anew for each canary, and lasting as long as it does."""
+    drawn = hashlib.blake2b(f"{digest}:{key}".encode(errors="replace"), digest_size=8).digest()
+    return 100 * int.from_bytes(drawn) / 2**64
 
 
 class Router:
@@ -91,27 +153,51 @@ class Router:
             return
         if self._code not in (None, state.code):
             self.route = replace(self.route, wanted=state.generation, error=self._foreign(state))
-        elif state.generation == self.route.generation:
+        elif state.generation == self.route.generation and not self._due_again():
             self.route = replace(self.route, wanted=state.generation, error=None)
         elif state.generation != self.route.wanted or time.monotonic() >= self._retry_at:
             self._exchange(state)
 
-    def _exchange(self, state: EnvironmentState) -> None:
-        try:
-            engine = self._load(state)
-        except Exception as error:  # memory, disk, a decoder: none of them may end the thread
-            message = error.message if isinstance(error, CifaropsError) else repr(error)
-            self._retry_at = time.monotonic() + _RETRY_SECONDS
-            self.route = replace(self.route, wanted=state.generation, error=message)
-            self._metrics.load_failures.inc()
-        else:
-            self.route = Route(engine, state.generation, state.generation)
-            self._metrics.swapped(engine.version if engine else 0)
+    def _due_again(self) -> bool:
+        return self.route.beside_error is not None and time.monotonic() >= self._retry_at
 
-    def _load(self, state: EnvironmentState) -> Engine | None:
-        if state.version is None or state.digest is None:
-            return None  # the first promotion was taken back
-        return Engine(self._bundles, state.digest, state.version)
+    def _exchange(self, state: EnvironmentState) -> None:
+        before = self.route
+        engine, error = self._load(state.version, state.digest)
+        if error:
+            self.route = replace(before, wanted=state.generation, error=error)
+            return
+        canary, canary_error = self._beside("canary", state.canary)
+        shadow, shadow_error = self._beside("shadow", state.shadow)
+        self.route = Route(
+            engine,
+            state.generation,
+            state.generation,
+            canary=canary,
+            percent=state.canary.percent if state.canary else 0.0,
+            shadow=shadow,
+            beside_error=canary_error or shadow_error,
+        )
+        if engine is not before.engine:
+            self._metrics.swapped(engine.version if engine else 0)
+        self._metrics.beside(canary.version if canary else 0, shadow.version if shadow else 0)
+
+    def _load(self, version: int | None, digest: str | None) -> tuple[Engine | None, str | None]:
+        """Return a version that is ready to answer, and why there is none where one should be."""
+        if version is None or digest is None:
+            return None, None  # the first promotion was taken back
+        try:
+            return self.route.loaded(version, digest) or Engine(self._bundles, digest, version), None
+        except Exception as error:  # memory, disk, a decoder: none of them may end the thread
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
+            self._metrics.load_failures.inc()
+            return None, error.message if isinstance(error, CifaropsError) else repr(error)
+
+    def _beside(self, role: str, wanted: Canary | Shadow | None) -> tuple[Engine | None, str | None]:
+        if wanted is None:
+            return None, None
+        engine, error = self._load(wanted.version, wanted.digest)
+        return engine, f"The {role}, version {wanted.version}, does not run: {error}" if error else None
 
     def _foreign(self, state: EnvironmentState) -> str:
         wanted = f"code {state.code[:12]}" if state.code else "no code release"

@@ -24,6 +24,7 @@ from cifarops.serving.channel import Channel, control_path, listen
 from cifarops.serving.handover import Handover, receive_socket
 from cifarops.serving.listening import bind, check_reach, url_of
 from cifarops.serving.metrics import Metrics
+from cifarops.serving.mirror import Mirror
 from cifarops.serving.recorder import Recorder
 from cifarops.serving.rehearsal import rehearse
 from cifarops.serving.router import Router
@@ -90,13 +91,16 @@ def serve(
     with (
         listening,
         Recorder(ledger, metrics=metrics) as recorder,
+        Mirror(environment, recorder=recorder, metrics=metrics) as mirror,
         ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="predict") as pool,
         Router(
             environment, ledger=ledger, bundles=bundles, metrics=metrics, code=code.sha256 if code else None
         ) as router,
         _control_socket(None if announce else control_path(run, environment, os.getpid())) as control,
     ):
-        service = Service(environment, router, recorder, metrics, pool, keep_images, code_version, code)
+        service = Service(
+            environment, router, recorder, metrics, mirror, pool, keep_images, code_version, code
+        )
         if code or predecessor:
             rehearse(service)
         handover = Handover(

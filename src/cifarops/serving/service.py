@@ -5,18 +5,20 @@ import json
 import os
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from cifarops.bundle.code import CodeRecord
 from cifarops.errors import CifaropsError, ConflictError, DataError, UsageError
-from cifarops.ledger.records import EnvironmentName, Prediction
+from cifarops.ledger.records import Attempt, EnvironmentName, Prediction
 from cifarops.serving import protocol
-from cifarops.serving.engine import Engine
+from cifarops.serving.engine import Engine, Outcome
 from cifarops.serving.metrics import Metrics
+from cifarops.serving.mirror import Mirror
 from cifarops.serving.protocol import ProblemError
 from cifarops.serving.recorder import Recorded, Recorder
-from cifarops.serving.router import Router
+from cifarops.serving.router import Assignment, Router
 
 _OTHERS_WRITE_SECONDS = (0.1, 0.3)
 
@@ -35,19 +37,24 @@ class Service:
     router: Router
     recorder: Recorder
     metrics: Metrics
+    mirror: Mirror
     pool: Executor
     keep_images: bool
     code_version: str
     code: CodeRecord | None = None
 
-    def engine(self) -> Engine:
-        """Return the version that answers now.
+    def assign(self, key: str | None = None) -> Assignment:
+        """Say which version answers now.
+
+        Args:
+            key: Whose requests go to the same version each time; None asks for the stable version.
 
         Raises:
             ProblemError: There is none yet (503).
         """
         route = self.router.route
-        if route.engine is None:
+        assignment = route.assign(key)
+        if assignment is None:
             reason = route.error or f"Nothing was promoted to {self.environment} yet."
             raise ProblemError(
                 503,
@@ -55,17 +62,18 @@ class Service:
                 f"{reason} Promote a version: cifarops deploy promote VERSION --to {self.environment}",
                 headers={"Retry-After": "1"},
             )
-        return route.engine
+        return assignment
 
-    async def predict(self, engine: Engine, content: bytes) -> bytes:
-        """Answer one image file with the JSON of an `Answer`.
+    async def predict(self, assignment: Assignment, content: bytes) -> tuple[int, bytes]:
+        """Answer one image file; returns the version that did, and the JSON of an `Answer`.
 
         Raises:
             ProblemError: The image can't be used (422).
         """
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self.pool, self._predict, engine, content)
+            with self.mirror.first_answer():
+                return await loop.run_in_executor(self.pool, self._predict, assignment, content)
         except DataError as error:
             raise ProblemError(422, "unusable-image", f"{error.message} {error.fix}") from error
 
@@ -107,6 +115,10 @@ class Service:
             generation=route.generation,
             wanted_generation=route.wanted,
             error=route.error,
+            canary_version=route.canary.version if route.canary else None,
+            canary_percent=route.percent,
+            shadow_version=route.shadow.version if route.shadow else None,
+            beside_error=route.beside_error,
             code_version=self.code_version,
             code_release=self.code.sha256 if self.code else None,
             code_commit=self.code.commit if self.code else None,
@@ -114,8 +126,11 @@ class Service:
             pid=os.getpid(),
         )
 
-    def _predict(self, engine: Engine, content: bytes) -> bytes:
-        outcome = engine.answer(content)
+    def _predict(self, assignment: Assignment, content: bytes) -> tuple[int, bytes]:
+        def ask(version: Engine) -> Outcome:
+            return version.answer(content)
+
+        engine, outcome = self._first_answer(assignment, ask)
         prediction = Prediction(
             id=uuid.uuid4().hex,
             at=time.time(),
@@ -127,6 +142,8 @@ class Service:
             classes=engine.classes,
         )
         self.recorder.add(prediction)
+        if assignment.mirror is not None and engine is assignment.engine:
+            self.mirror.offer(prediction.id, assignment.mirror, ask, size=len(content))
         probabilities = outcome.probabilities.tolist()
         # Built by hand: validating our own answer would cost a good part of the time of a small model.
         answer = {
@@ -137,4 +154,29 @@ class Service:
             "model_version": engine.version,
             "environment": self.environment,
         }
-        return json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+        return engine.version, json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+
+    def _first_answer(
+        self, assignment: Assignment, ask: Callable[[Engine], Outcome]
+    ) -> tuple[Engine, Outcome]:
+        """Let the assigned version answer, and its fallback where it fails; returns who did, and the answer."""
+        begun = time.perf_counter()
+        try:
+            outcome = ask(assignment.engine)
+        except DataError:
+            raise
+        except Exception:  # ONNX Runtime raises a type of its own for each cause
+            self._note(assignment, begun, failed=True)
+            if assignment.fallback is None:
+                raise
+            return assignment.fallback, ask(assignment.fallback)
+        self._note(assignment, begun, failed=False)
+        return assignment.engine, outcome
+
+    def _note(self, assignment: Assignment, begun: float, *, failed: bool) -> None:
+        version, seconds = assignment.engine.version, time.perf_counter() - begun
+        self.metrics.model_seconds.labels(version).observe(seconds)
+        if failed:
+            self.metrics.version_failures.labels(version).inc()
+        if assignment.compared:
+            self.recorder.add(Attempt(time.time(), self.environment, version, failed, seconds))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cifarops.ledger.records import Decision
+from cifarops.ledger.records import Canary, Decision, Shadow
 from cifarops.ledger.store import Ledger
 from cifarops.serving import router as router_module
 from cifarops.serving.metrics import Metrics
-from cifarops.serving.router import Route, Router
+from cifarops.serving.router import Route, Router, percentile
 from tests.support.bundles import colour_bundle, unloadable_bundle
 from tests.support.serving import set_version
 
@@ -130,3 +130,80 @@ def test_a_server_of_a_code_release_follows_only_what_is_to_run_with_its_code(
         change(3, mine)
         eventually(lambda: version_of(router.route) == 3)
         assert router.route.error is None
+
+
+def set_beside(path: Path, canary: Canary | None = None, shadow: Shadow | None = None) -> int:
+    with Ledger(path) as ledger:
+        seen = ledger.environment("production")
+        why = Decision("canary", "production", None, "ada", "")
+        return ledger.swap(seen, replace(seen, canary=canary, shadow=shadow), why).generation
+
+
+def test_a_canary_and_a_shadow_run_beside_and_a_loaded_version_is_not_loaded_again(
+    router: Router, tmp_path: Path, metrics: Metrics
+) -> None:
+    path, bundles = tmp_path / "ledger.db", tmp_path / "bundles"
+    one, two, three = (colour_bundle(bundles, rotation=n) for n in range(3))
+    set_version(path, 1, one)
+    eventually(lambda: version_of(router.route) == 1)
+    stable = router.route.engine
+    generation = set_beside(path, Canary(2, two.digest, 30.0, 0.0), Shadow(3, three.digest, 0.0))
+    eventually(lambda: router.route.generation == generation)
+    canary, shadow = router.route.canary, router.route.shadow
+    assert router.route.engine is stable
+    assert (canary and canary.version, shadow and shadow.version) == (2, 3)
+    text = metrics.exposition().decode()
+    assert 'cifarops_beside_version{role="canary"} 2.0' in text
+    assert "cifarops_swaps_total 1.0" in text
+    set_version(path, 2, two)
+    eventually(lambda: version_of(router.route) == 2)
+    assert router.route.engine is canary
+    assert (router.route.canary, router.route.shadow) == (None, shadow)
+
+
+def test_a_canary_that_cannot_be_loaded_leaves_the_stable_version_and_is_tried_again(
+    router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router_module, "_RETRY_SECONDS", 0.1)
+    path, bundles = tmp_path / "ledger.db", tmp_path / "bundles"
+    set_version(path, 1, colour_bundle(bundles))
+    bundle = colour_bundle(bundles, rotation=1)
+    whole = bundle.model_path.read_bytes()
+    bundle.model_path.write_bytes(b"")
+    generation = set_beside(path, Canary(2, bundle.digest, 30.0, 0.0))
+    eventually(lambda: router.route.generation == generation)
+    assert (version_of(router.route), router.route.canary, router.route.error) == (1, None, None)
+    assert "The canary, version 2, does not run: " in str(router.route.beside_error)
+    bundle.model_path.write_bytes(whole)
+    eventually(lambda: router.route.canary is not None)
+    assert router.route.beside_error is None
+
+
+def test_a_key_stays_with_its_version_and_the_share_of_keys_is_the_one_asked_for(
+    router: Router, tmp_path: Path
+) -> None:
+    path, bundles = tmp_path / "ledger.db", tmp_path / "bundles"
+    one, two = (colour_bundle(bundles, rotation=n) for n in range(2))
+    assert router.route.assign("a") is None
+    set_version(path, 1, one)
+    keys = [f"client {n}" for n in range(2000)]
+
+    def with_canary(percent: float) -> set[str]:
+        generation = set_beside(path, Canary(2, two.digest, percent, 0.0))
+        eventually(lambda: router.route.generation == generation)
+        found = {key: router.route.assign(key) for key in keys}
+        for assignment in found.values():
+            assert assignment is not None
+            assert assignment.compared
+            assert (assignment.fallback is None) == (assignment.engine.version == 1)
+        return {key for key, each in found.items() if each is not None and each.engine.version == 2}
+
+    ten, twenty = with_canary(10), with_canary(20)
+    assert ten < twenty
+    assert 150 < len(ten) < 250
+    assert 340 < len(twenty) < 460
+    nobody = router.route.assign(None)
+    assert nobody is not None
+    assert nobody.engine.version == 1
+    other = {key for key in keys if percentile(key, one.digest) < 20}
+    assert other not in (ten, twenty)
