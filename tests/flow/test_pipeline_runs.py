@@ -203,7 +203,7 @@ def test_develop_makes_its_candidate_and_its_code_once(site: Site) -> None:
     assert len([path for path in (workspace / "releases").iterdir() if path.is_dir()]) == 1
 
 
-@pytest.mark.promise("A1", "B10", "B11", "B13", "B15", "B17")
+@pytest.mark.promise("A1", "A6", "B10", "B11", "B13", "B15", "B17")
 def test_what_develop_made_goes_to_staging_and_production(site: Site) -> None:
     site.git("switch", "--quiet", "--create", "feature/release-me", "origin/develop")
     write(site.git, {"docs/words.md": "Words.\n"}, "feat: words")
@@ -212,6 +212,11 @@ def test_what_develop_made_goes_to_staging_and_production(site: Site) -> None:
     made = site.run(Event("push", "develop", protected=True))
     model = site.document(made["candidate"], "reports/candidate.json")
     code = site.document(made["build"], "reports/code.json")
+
+    site.git("switch", "--quiet", "--detach", "origin/develop")
+    asked = site.run(Event("merge_request", "develop", "release", merge_request=8), "model-report")
+    told = site.document(asked["model-report"], "reports/model/report.json")
+    assert (told["bundle"], told["verdict"]) == (model["bundle"], "promote")
 
     site.merge("develop", "release")
     staged = site.run(Event("push", "release", protected=True))

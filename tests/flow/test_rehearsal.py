@@ -147,7 +147,7 @@ def test_the_hotfix_started_at_main_and_was_tested_as_a_release_is(
     remote: Git, results: dict[str, Any]
 ) -> None:
     assert remote.commit("refs/heads/hotfix/memory^") == remote.commit("refs/tags/v0.2.0")
-    assert results["hotfix"]["jobs"] == ["integration", "lint", "policy", "rehearsal", "unit"]
+    assert results["hotfix"]["jobs"] == ["integration", "lint", "model-report", "policy", "rehearsal", "unit"]
 
 
 @pytest.mark.promise("B16")

@@ -1,5 +1,6 @@
 """The model of a commit, with real trainings: made once, judged once for each question, registered once."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,14 @@ def test_each_thing_is_done_once_on_the_way_to_production(tmp_path: Path) -> Non
     assert workspace.count() == Count(2, 2, 1)
     assert workspace.candidate(other) == kept
     assert workspace.count() == Count(2, 2, 1)
+
+
+def test_of_two_jobs_that_follow_one_recipe_at_once_one_trains(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        made = pool.map(lambda commit: follow(recipe(commit), workspace.settings).digest, "ab")
+    assert len(set(made)) == 1
+    assert workspace.count() == Count(1, 0, 0)
 
 
 def test_a_model_that_the_gate_rejects_is_not_registered_and_a_lost_one_is_made_again(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ _REVIEW = {"REVIEW_ENVIRONMENTS": "true"}
 BRANCH = ("policy", "lint")
 TESTED = (*BRANCH, "unit")
 INTO_DEVELOP = (*TESTED, "integration", "images", "model-report")
-INTO_MAIN = (*TESTED, "integration", "images", "rehearsal")
+INTO_RELEASE = (*TESTED, "model-report")
+INTO_MAIN = (*INTO_DEVELOP, "rehearsal")
 DEVELOP = ("candidate", "build")
 RELEASE = ("unfreeze", "pin", "deploy-staging", "verify-staging", "stop-staging")
 MAIN = ("deploy-production", "watch-production", "rollback-production", "release", "backmerge")
@@ -105,14 +106,14 @@ def _merge_requests() -> Iterator[Case]:
         "the same from `feature/…`, with `REVIEW_ENVIRONMENTS` set",
     )
     yield Case(ask("fix/x", "develop", variables=_REVIEW), INTO_DEVELOP)
-    yield Case(ask("develop", "release"), TESTED, "merge request into `release`")
-    yield Case(ask("hotfix/x", "release"), TESTED)
-    yield Case(ask("hotfix/x-into-release", "release"), TESTED)
+    yield Case(ask("develop", "release"), INTO_RELEASE, "merge request into `release`")
+    yield Case(ask("hotfix/x", "release"), INTO_RELEASE)
+    yield Case(ask("hotfix/x-into-release", "release"), INTO_RELEASE)
     yield Case(ask("release", "main"), INTO_MAIN, "merge request into `main`")
     yield Case(ask("hotfix/x", "main"), INTO_MAIN)
     yield Case(
         ask("develop", "release", variables={"COUNT_APPROVALS": "true"}),
-        (*TESTED, "approvals"),
+        (*INTO_RELEASE, "approvals"),
         "one into `develop`, `release` or `main`, with `COUNT_APPROVALS` set, for example into `release`",
     )
     # Those that the policy forbids get the same jobs, and `policy` stops them before the others start.

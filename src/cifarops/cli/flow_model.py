@@ -92,9 +92,13 @@ def report(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare the model of the checked-out commit with the one in production, on `valid`, with intervals."""
+    """Compare the model of the checked-out commit with the one in production, on `valid`, with intervals.
+
+    A model that was made of the same recipe before, for another branch, is looked up and not trained again.
+    """
     from cifarops.bundle.store import find_bundle
     from cifarops.data.snapshot import open_snapshot
+    from cifarops.flow.candidate import judged
     from cifarops.flow.experiments import load_experiment
     from cifarops.flow.forge import find_forge
     from cifarops.flow.recipe import follow, recipe_of
@@ -114,7 +118,8 @@ def report(
             bundle,
             find_bundle(settings.bundles, running) if running else None,
             open_snapshot(settings.snapshots, bundle.manifest.snapshot),
-            progress,
+            verdict=judged(bundle, running, recipe, settings),
+            progress=progress,
         )
     if out is not None:
         found.write(out)

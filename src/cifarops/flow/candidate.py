@@ -71,7 +71,7 @@ def make_candidate(
     running = ledger.environment("production").digest
     if running == bundle.digest:
         return _candidate(recipe, bundle, None, _version(registry, running))
-    verdict = _judged(bundle, running, recipe, settings) or gate_bundle(
+    verdict = judged(bundle, running, recipe, settings) or gate_bundle(
         bundle,
         find_bundle(settings.bundles, running) if running else None,
         open_snapshot(settings.snapshots, bundle.manifest.snapshot),
@@ -102,8 +102,15 @@ def make_candidate(
     return _candidate(recipe, bundle, verdict, version)
 
 
-def _judged(bundle: Bundle, running: str | None, recipe: Recipe, settings: Settings) -> Verdict | None:
-    """Return the verdict that there is on the same question; every look at the test split counts."""
+def judged(bundle: Bundle, running: str | None, recipe: Recipe, settings: Settings) -> Verdict | None:
+    """Return the gate's verdict on the same question, if there is one; every look at the test split counts.
+
+    Args:
+        bundle: What the recipe makes.
+        running: Digest of the bundle in production, or None.
+        recipe: The recipe, whose gate asks.
+        settings: Where verdicts lie.
+    """
     found = newest_verdict(settings.verdicts, bundle.digest)
     asked = (running, recipe.params.gate, bundle.manifest.snapshot)
     return found if found and (found.incumbent, found.params, found.snapshot) == asked else None

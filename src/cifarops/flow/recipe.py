@@ -15,7 +15,7 @@ from cifarops.config import Params
 from cifarops.data.ingest import ingest
 from cifarops.data.snapshot import open_snapshot
 from cifarops.errors import CifaropsError, UsageError
-from cifarops.files import canonical_json, write_atomic
+from cifarops.files import canonical_json, locked, write_atomic
 from cifarops.flow.git import Git
 from cifarops.packaging.export import package
 from cifarops.progress import Progress, silent
@@ -96,13 +96,18 @@ def recipe_of(git: Git, params: Params, origin: str | None) -> Recipe:
 def follow(recipe: Recipe, settings: Settings, progress: Progress = silent) -> Bundle:
     """Return the bundle of a recipe: ingested, trained and packaged now, or looked up when that was done before.
 
+    Of two that follow one recipe at once, the second waits and gets what the first made.
+
     Raises:
         CifaropsError: A stage refused; what the earlier ones made is kept.
     """
     note = settings.workspace / "recipes" / f"{recipe.id}.json"
-    known = _known(note, settings)
-    if known is not None:
-        return known
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with locked(note.with_suffix(".lock")):
+        return _known(note, settings) or _make(recipe, note, settings, progress)
+
+
+def _make(recipe: Recipe, note: Path, settings: Settings, progress: Progress) -> Bundle:
     snapshot = ingest(
         recipe.params.data,
         origin=recipe.origin,

@@ -15,12 +15,18 @@ from cifarops.data.snapshot import Snapshot
 from cifarops.errors import DataError
 from cifarops.evaluation.compare import Comparison, compare
 from cifarops.evaluation.evidence import Measured, measure
+from cifarops.evaluation.gate import Answer, Verdict
 from cifarops.evaluation.metrics import Interval
 from cifarops.evaluation.score import answers
 from cifarops.files import write_atomic
 from cifarops.progress import Progress, silent
 
 _ALPHA = 0.05
+_JUDGED = {
+    "promote": "The gate has let it pass: a release takes it along.",
+    "inconclusive": "The gate does not find it surely better: a release keeps production's model.",
+    "reject": "The gate does not let it pass: no release can be made of this.",
+}
 
 
 class ModelReport(BaseModel):
@@ -36,6 +42,7 @@ class ModelReport(BaseModel):
         candidate: What the change's model reaches.
         incumbent: What production's reaches.
         comparison: The difference of both.
+        verdict: The gate's answer on it beside production, or None where it was not asked yet.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +56,7 @@ class ModelReport(BaseModel):
     candidate: Measured
     incumbent: Measured | None
     comparison: Comparison | None
+    verdict: Answer | None
 
     def finding(self) -> str:
         """Return the result in one sentence."""
@@ -78,7 +86,7 @@ class ModelReport(BaseModel):
             [
                 "### What this change does to the model",
                 "",
-                f"**{self.finding()}**",
+                f"**{self.finding()}**{self._judgement()}",
                 "",
                 f"On {mine.images:,}{drawn} images of `valid`, with 95 % intervals.{known} Only the gate looks at `test`.",
                 "",
@@ -103,6 +111,12 @@ class ModelReport(BaseModel):
         write_atomic(folder / "report.json", self.model_dump_json(indent=2).encode() + b"\n")
         write_atomic(folder / "metrics.txt", self.metrics().encode())
 
+    def _judgement(self) -> str:
+        if self.verdict is None:
+            return ""
+        nothing_stays = self.verdict == "inconclusive" and self.production is None
+        return f" {_JUDGED['reject' if nothing_stays else self.verdict]}"
+
     def _classes(self) -> Iterator[tuple[str, Interval | None, Interval | None]]:
         old = self.incumbent.per_class if self.incumbent else ()
         before = {each.name: each.accuracy for each in old}
@@ -121,7 +135,13 @@ class ModelReport(BaseModel):
 
 
 def report(
-    commit: str, bundle: Bundle, production: Bundle | None, snapshot: Snapshot, progress: Progress = silent
+    commit: str,
+    bundle: Bundle,
+    production: Bundle | None,
+    snapshot: Snapshot,
+    *,
+    verdict: Verdict | None = None,
+    progress: Progress = silent,
 ) -> ModelReport:
     """Measure a change's bundle on `valid`, next to the one in production.
 
@@ -130,6 +150,7 @@ def report(
         bundle: What its recipe makes.
         production: What production runs, or None.
         snapshot: The one that `bundle` was trained on.
+        verdict: The gate's on the two, where it was asked already.
         progress: Told which model answers.
 
     Raises:
@@ -157,6 +178,7 @@ def report(
         candidate=candidate,
         incumbent=incumbent,
         comparison=comparison,
+        verdict=verdict.answer if verdict else None,
     )
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from cifarops.bundle.store import Bundle
+from cifarops.config import load_params
 from cifarops.data.snapshot import Snapshot
 from cifarops.errors import DataError
+from cifarops.evaluation.gate import Answer, Verdict
 from cifarops.flow.report import ModelReport, report
 from tests.support.bundles import COLOURS, colour_bundle
 from tests.support.snapshots import colour_snapshot
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+PARAMS = load_params(Path(__file__).parents[3] / "params.yaml", "smoke")
 pytestmark = pytest.mark.promise("A6")
 
 
@@ -69,6 +72,25 @@ def test_without_a_version_in_production_there_is_nothing_to_compare(
     alone = report(COMMIT, right, None, snapshot)
     assert (alone.production, alone.incumbent, alone.comparison) == (None, None, None)
     assert "| accuracy | 90.0% (86.1% to 92.9%) | – |" in alone.markdown()
+
+
+@pytest.mark.parametrize(
+    ("answer", "beside", "words"),
+    [
+        ("promote", True, "The gate has let it pass: a release takes it along."),
+        ("inconclusive", True, "a release keeps production's model."),
+        ("inconclusive", False, "no release can be made of this."),
+        ("reject", True, "no release can be made of this."),
+    ],
+)
+def test_a_model_that_the_gate_knows_is_reported_with_its_verdict(
+    snapshot: Snapshot, right: Bundle, wrong: Bundle, answer: Answer, beside: bool, words: str
+) -> None:
+    verdict = Verdict(answer=answer, reasons=(), needs={}, evidence=(), params=PARAMS.gate)
+    found = report(COMMIT, right, wrong if beside else None, snapshot, verdict=verdict)
+    assert found.verdict == answer
+    assert words in found.markdown()
+    assert "The gate " not in report(COMMIT, right, wrong, snapshot).markdown()
 
 
 def test_the_test_split_is_not_looked_at(root: Path, right: Bundle) -> None:

@@ -83,7 +83,7 @@ def unapproved(scene: Scene, step: Step) -> None:
 def into_develop(scene: Scene, step: Step) -> None:
     """Approved and green, it merges; develop's pipeline makes the model and the code of the next release, each once."""
     (checked,) = scene.pipelines("policy", "lint", "unit", "integration", "model-report")
-    report = scene.artifact(checked, "model-report", "reports/model/report.json")
+    report = scene.reported(checked)
     scene.merge(scene.request, "ada")
     (made,) = scene.pipelines("candidate", "build")
     candidate = scene.artifact(made, "candidate", "reports/candidate.json")

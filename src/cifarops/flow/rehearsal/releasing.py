@@ -40,8 +40,11 @@ def cut(scene: Scene, step: Step) -> None:
     scene.ada.git("switch", "--quiet", "develop")
     scene.ada.git("pull", "--quiet")
     scene.ada.cifarops("flow", "release", "cut")
-    request = scene.opened("develop", "release")
-    scene.pipelines("policy", "lint", "unit")
+    request, before = scene.opened("develop", "release"), scene.trainings()
+    (checked,) = scene.pipelines("policy", "lint", "unit", "model-report")
+    report = scene.reported(checked)
+    require(report["verdict"] == "promote", f"The gate's verdict in the report is {report['verdict']}.")
+    require(scene.trainings() == before, "A model was trained for a report on one that exists.")
     scene.approve(request, "bob")
     scene.merge_is_refused(request, "cleo", "only maintainers merge into release")
     scene.merge(request, "ada")
@@ -49,6 +52,7 @@ def cut(scene: Scene, step: Step) -> None:
     pinned = scene.artifact(pipeline, "pin", "release.json")
     staging = scene.runs("staging")
     require(known_freeze(scene.remote, "develop", tags="refs/tags/") is None, "develop is frozen still.")
+    require(pinned["bundle"] == report["bundle"], "The merge request reported another model than is pinned.")
     require(
         (staging.digest, staging.code) == (pinned["bundle"], pinned["code"]),
         "Staging does not run what release.json pins.",
@@ -81,7 +85,7 @@ def finish(scene: Scene, step: Step) -> None:
     scene.bob.git("pull", "--quiet")
     scene.bob.cifarops("flow", "release", "finish")
     request = scene.opened("release", "main")
-    (pipeline,) = scene.pipelines("policy", "lint", "unit", "integration", "rehearsal")
+    (pipeline,) = scene.pipelines("policy", "lint", "unit", "integration", "model-report", "rehearsal")
     scene.approve(request, "ada")
     scene.merge_is_refused(request, "bob", "needs 2 approvals")
     scene.request = scene.approve(request, "cleo")

@@ -162,6 +162,10 @@ class Scene:
         require(published.is_file(), f"{tag} was published without release.json.")
         return Release.model_validate_json(published.read_bytes())
 
+    def reported(self, pipeline: Pipeline) -> dict[str, object]:
+        """Return what a merge request's pipeline says of the model."""
+        return self.artifact(pipeline, "model-report", "reports/model/report.json")
+
     def artifact(self, pipeline: Pipeline, job: str, file: str) -> dict[str, object]:
         """Return a JSON file that a job handed on."""
         document: dict[str, object] = json.loads((pipeline.jobs[job].artifacts / file).read_text())

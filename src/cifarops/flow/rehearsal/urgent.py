@@ -25,7 +25,11 @@ def hotfix(scene: Scene, step: Step) -> None:
     said = bob.cifarops("flow", "hotfix", "finish")
     require(SIZES in said, f"`hotfix finish` does not say that {SIZES} will conflict with develop.")
     request = scene.opened(HOTFIX, "main")
-    (pipeline,) = scene.pipelines("policy", "lint", "unit", "integration", "rehearsal")
+    (pipeline,) = scene.pipelines("policy", "lint", "unit", "integration", "model-report", "rehearsal")
+    production = scene.runs("production").digest
+    require(
+        scene.reported(pipeline)["bundle"] == production, "The report shows another model than production's."
+    )
     scene.request = scene.approve(request, "ada", "cleo")
     step.result = {"jobs": sorted(pipeline.names)}
     step.says = f"!{request.number} into main is tested, tried on staging, rehearsed and approved twice; `hotfix finish` names the files that develop changed, too."
