@@ -81,10 +81,20 @@ def publish_directory(staged: Path, target: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, waiting for whoever has it; the system gives it back whenever a process ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def locked(path: Path, *, otherwise: Exception | None = None) -> Iterator[None]:
+    """Hold the lock file `path`; the system gives it back whenever a process ends.
+
+    Args:
+        path: The file, in a directory that exists.
+        otherwise: Raised at once where somebody has it; by default whoever has it is waited for.
+    """
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if otherwise else 0))
+        except BlockingIOError:
+            if otherwise is None:
+                raise
+            raise otherwise from None
         yield
 
 

@@ -1,12 +1,12 @@
 """A folder that one program at a time fills anew: a demo, a rehearsal. What somebody else keeps there is never emptied."""
 
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cifarops.errors import ConflictError, UsageError
+from cifarops.files import locked
 
 
 @contextmanager
@@ -29,14 +29,11 @@ def fresh_folder(folder: Path, *, maker: str, before: Callable[[], None] = lambd
             f"{folder} holds something that no {maker} made.",
             fix="Name another place with CIFAROPS_WORKSPACE, or unset it.",
         )
-    with marker.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConflictError(
-                f"Another {maker} runs in {folder}.",
-                fix="Wait for it, or name another place with CIFAROPS_WORKSPACE.",
-            ) from error
+    refusal = ConflictError(
+        f"Another {maker} runs in {folder}.",
+        fix="Wait for it, or name another place with CIFAROPS_WORKSPACE.",
+    )
+    with locked(marker, otherwise=refusal):
         before()
         for leftover in folder.iterdir():
             if leftover.is_dir() and not leftover.is_symlink():
