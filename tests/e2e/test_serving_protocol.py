@@ -189,7 +189,7 @@ def test_feedback_that_makes_no_sense_is_refused(server: ServerProcess, connecti
         client.feedback(str(connection.predict(colour_image("red"))[1]["prediction_id"]), "purple")
     json_header = {"Content-Type": "application/json"}
     for body in (b"{", b'{"prediction_id": 1, "label": "red"}', b"[" * 10_000, b'{"label": "red"}'):
-        assert connection.ask("POST", "/feedback", body, json_header)[0] in (400, 422)
+        assert connection.ask("POST", "/feedback", body, json_header)[0] == 400
     large = b" " * (MAX_DOCUMENT_BYTES + 1)
     assert_problem(connection.ask("POST", "/feedback", large, json_header), 413, "too-large")
     streamed = iter([large[:40_000], large[:40_000]])
@@ -240,6 +240,7 @@ def test_the_openapi_document_describes_the_answers(connection: Connection) -> N
         "image/png",
         "image/jpeg",
         "image/webp",
+        "application/octet-stream",
         "multipart/form-data",
     }
     assert predict["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/Answer")

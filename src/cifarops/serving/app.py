@@ -9,16 +9,16 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from cifarops.serving import protocol
+from cifarops.serving.documents import document
 from cifarops.serving.limits import LimitedApp, read_image
 from cifarops.serving.metrics import CONTENT_TYPE, VERSION_KEY, MeasuredApp
-from cifarops.serving.protocol import PROBLEM_TYPE, ProblemError
+from cifarops.serving.mlflow_protocol import invocation_routes
+from cifarops.serving.oip import inference_routes
+from cifarops.serving.openapi import BINARY, DescribedApp, body_of
+from cifarops.serving.problems import ProblemError, problems
 from cifarops.serving.router import sticky_key
 from cifarops.serving.service import Service
 
-_PROBLEM: dict[str, Any] = {
-    "description": "Refused or failed",
-    "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
 _IMAGE_BODY = {
     "required": True,
     "content": {
@@ -26,6 +26,7 @@ _IMAGE_BODY = {
             kind: {"schema": {"type": "string", "format": "binary"}}
             for kind in ("image/png", "image/jpeg", "image/webp")
         },
+        **BINARY,
         "multipart/form-data": {
             "schema": {
                 "type": "object",
@@ -37,18 +38,15 @@ _IMAGE_BODY = {
 }
 
 
-class _Application(FastAPI):
-    def openapi(self) -> dict[str, Any]:
-        """Add the schema of problems: FastAPI itself would say that they come as application/json."""
-        document = super().openapi()
-        document["components"]["schemas"]["Problem"] = protocol.Problem.model_json_schema()
-        return document
+_KIND_OF_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
 
 def create_app(service: Service) -> FastAPI:
     """Make the application."""
-    app = _Application(title="cifarops", version=service.code_version, docs_url=None, redoc_url=None)
+    app = DescribedApp(title="cifarops", version=service.code_version, docs_url=None, redoc_url=None)
     app.include_router(_prediction_routes(service))
+    app.include_router(inference_routes(service))
+    app.include_router(invocation_routes(service))
     app.include_router(_state_routes(service))
     app.add_middleware(LimitedApp)
     app.add_middleware(MeasuredApp, metrics=service.metrics)
@@ -64,7 +62,7 @@ def _prediction_routes(service: Service) -> APIRouter:
     @routes.post(
         "/predict",
         response_model=protocol.Answer,
-        responses=dict.fromkeys((400, 413, 422, 503), _PROBLEM),
+        responses=problems("missing-file", "invalid-request", "too-large", "unusable-image", "not-ready"),
         openapi_extra={"requestBody": _IMAGE_BODY},
     )
     async def predict(request: Request) -> Response:
@@ -74,10 +72,21 @@ def _prediction_routes(service: Service) -> APIRouter:
         request.scope[VERSION_KEY] = version
         return Response(answer, media_type="application/json")
 
-    @routes.post("/feedback", responses=dict.fromkeys((400, 404, 409, 413, 422, 503), _PROBLEM))
-    async def feedback(body: protocol.Feedback) -> protocol.FeedbackAnswer:
+    @routes.post(
+        "/feedback",
+        responses=problems(
+            "invalid-request",
+            "unknown-prediction",
+            "contradicting-label",
+            "too-large",
+            "unknown-label",
+            "ledger-unavailable",
+        ),
+        openapi_extra=body_of(protocol.Feedback),
+    )
+    async def feedback(request: Request) -> protocol.FeedbackAnswer:
         """Say the true label of an earlier prediction; saying it again changes nothing."""
-        return await service.feedback(body)
+        return await service.feedback(await document(request, protocol.Feedback))
 
     return routes
 
@@ -85,18 +94,7 @@ def _prediction_routes(service: Service) -> APIRouter:
 def _state_routes(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.get("/v2/health/live")
-    async def live() -> protocol.Live:
-        """Say that the process answers."""
-        return protocol.Live(live=True)
-
-    @routes.get("/v2/health/ready", responses={503: _PROBLEM})
-    async def ready() -> protocol.Ready:
-        """Say whether a version is loaded."""
-        service.assign()
-        return protocol.Ready(ready=True)
-
-    @routes.get("/ping", response_class=PlainTextResponse, responses={503: _PROBLEM})
+    @routes.get("/ping", response_class=PlainTextResponse, responses=problems("not-ready"))
     async def ping() -> str:
         """Say whether a version is loaded, the way MLflow's scoring protocol asks."""
         service.assign()
@@ -133,28 +131,24 @@ def _home_page(version: protocol.ServerVersion, url: str) -> str:
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><h1>{title}</h1><dl>{listed}</dl>'
 
 
-async def _on_http_error(_: Request, error: Exception) -> Response:
-    if isinstance(error, ProblemError):
-        return error.response()
+async def _on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    kinds = {404: "not-found", 405: "method-not-allowed"}
-    kind = kinds.get(error.status_code, "invalid-request")
-    return ProblemError(
-        error.status_code, kind, str(error.detail), headers=dict(error.headers or {})
-    ).response()
+    if not isinstance(error, ProblemError):
+        kind = _KIND_OF_STATUS.get(error.status_code, "invalid-request")
+        error = ProblemError(kind, str(error.detail), headers=dict(error.headers or {}))
+    return error.response(request.url.path)
 
 
-async def _on_invalid(_: Request, error: Exception) -> Response:
+async def _on_invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     found = "; ".join(
         f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
     )
-    return ProblemError(422, "invalid-request", found).response()
+    return ProblemError("invalid-request", found).response(request.url.path)
 
 
-async def _on_failure(_: Request, error: Exception) -> Response:
-    return ProblemError(
-        500, "internal", f"{type(error).__name__}. The server's log has the details."
-    ).response()
+async def _on_failure(request: Request, error: Exception) -> Response:
+    detail = f"{type(error).__name__}. The server's log has the details."
+    return ProblemError("internal", detail).response(request.url.path)

@@ -12,6 +12,8 @@ from cifarops.data.preprocess import decode_image
 from cifarops.errors import IntegrityError
 from cifarops.serving.sizes import MAX_PIXELS
 
+_TOGETHER = 16
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -36,6 +38,10 @@ class Engine:
         digest: Which bundle.
         version: Its number in the registry.
 
+    Attributes:
+        size: Height and width of its input in pixels.
+        classes: Names; probability k belongs to `classes[k]`.
+
     Raises:
         UsageError: There is no such bundle.
         IntegrityError: It is damaged, can't be loaded or doesn't answer as its manifest says.
@@ -46,7 +52,7 @@ class Engine:
         self.version = version
         self.digest = bundle.digest
         self.classes = bundle.manifest.classes
-        self._size = bundle.manifest.preprocessing.size
+        self.size = bundle.manifest.preprocessing.size
         self._model = OnnxModel(bundle)
         self._warm_up()
 
@@ -56,12 +62,24 @@ class Engine:
         Raises:
             DataError: The file is no image, is damaged or has more than `MAX_PIXELS` pixels.
         """
-        image = decode_image(content, self._size, max_pixels=MAX_PIXELS)
+        image = decode_image(content, self.size, max_pixels=MAX_PIXELS)
         probabilities = self._model.probabilities(image[None])[0]
         return Outcome(int(probabilities.argmax()), probabilities, image)
 
+    def answer_pixels(self, images: NDArray[np.uint8]) -> list[Outcome]:
+        """Classify images of the model's own size, uint8 (N, size, size, 3), a few at a time to keep memory bounded."""
+        return [
+            Outcome(int(probabilities.argmax()), probabilities, image)
+            for start in range(0, len(images), _TOGETHER)
+            for image, probabilities in zip(
+                images[start : start + _TOGETHER],
+                self._model.probabilities(images[start : start + _TOGETHER]),
+                strict=True,
+            )
+        ]
+
     def _warm_up(self) -> None:
-        blank = np.zeros((1, self._size, self._size, 3), np.uint8)
+        blank = np.zeros((1, self.size, self.size, 3), np.uint8)
         try:
             logits = self._model.logits(blank)
         except Exception as error:  # ONNX Runtime raises a type of its own for each cause

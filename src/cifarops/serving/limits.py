@@ -7,10 +7,11 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cifarops.serving.protocol import ProblemError
-from cifarops.serving.sizes import MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES
+from cifarops.serving.problems import ProblemError
+from cifarops.serving.sizes import MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES, MAX_JSON_BYTES
 
-_IMAGE_ROUTES = frozenset({"/predict"})
+_LIMITS = {"/predict": MAX_IMAGE_BYTES, "/invocations": MAX_JSON_BYTES}
+_INFERENCE_ROUTE = "/infer"
 
 
 class LimitedApp:
@@ -28,9 +29,9 @@ class LimitedApp:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        limit = MAX_IMAGE_BYTES if scope["path"] in _IMAGE_ROUTES else MAX_DOCUMENT_BYTES
+        limit = _limit(scope["path"])
         if _declared_length(scope) > limit:
-            await _too_large(limit).response()(scope, receive, send)
+            await _too_large(limit).response(scope["path"])(scope, receive, send)
             return
         received = 0
 
@@ -55,9 +56,7 @@ async def read_image(request: Request) -> bytes:
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         body = await _first_file(request, body)
     if not body:
-        raise ProblemError(
-            400, "missing-file", "The body is empty. Send the bytes of a PNG, JPEG or WebP file."
-        )
+        raise ProblemError("missing-file", "The body is empty. Send the bytes of a PNG, JPEG or WebP file.")
     return body
 
 
@@ -69,14 +68,20 @@ async def _first_file(request: Request, body: bytes) -> bytes:
         form = await MultiPartParser(request.headers, whole(), max_files=1, max_fields=10).parse()
     except (MultiPartException, KeyError) as error:
         message = getattr(error, "message", f"it names no {error}")
-        raise ProblemError(400, "invalid-request", f"The form can't be read: {message}") from error
+        raise ProblemError("invalid-request", f"The form can't be read: {message}") from error
     try:
         for value in form.values():
             if isinstance(value, UploadFile):
                 return await value.read()
     finally:
         await form.close()
-    raise ProblemError(400, "missing-file", "The form has no file. Send one: curl -F file=@image.png")
+    raise ProblemError("missing-file", "The form has no file. Send one: curl -F file=@image.png")
+
+
+def _limit(path: str) -> int:
+    if path.endswith(_INFERENCE_ROUTE):
+        return MAX_IMAGE_BYTES
+    return _LIMITS.get(path, MAX_DOCUMENT_BYTES)
 
 
 def _declared_length(scope: Scope) -> int:
@@ -88,5 +93,5 @@ def _declared_length(scope: Scope) -> int:
 
 def _too_large(limit: int) -> ProblemError:
     return ProblemError(
-        413, "too-large", f"The body is larger than {limit:,} bytes. Send a smaller or more compressed file."
+        "too-large", f"The body is larger than {limit:,} bytes. Send a smaller or more compressed file."
     )

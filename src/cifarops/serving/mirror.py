@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,12 +18,14 @@ _MAX_BYTES = 1024 * 1024
 _STOP_SECONDS = 5.0
 _CORES = usable_cores()
 
+Ask = Callable[[Engine], Sequence[Outcome]]
+
 
 @dataclass(frozen=True)
 class _Task:
-    prediction_id: str
+    prediction_ids: Sequence[str]
     engine: Engine
-    ask: Callable[[Engine], Outcome]
+    ask: Ask
 
 
 class Mirror:
@@ -62,13 +64,11 @@ class Mirror:
         finally:
             self._first_answers -= 1
 
-    def offer(
-        self, prediction_id: str, engine: Engine, ask: Callable[[Engine], Outcome], *, size: int
-    ) -> None:
+    def offer(self, prediction_ids: Sequence[str], engine: Engine, ask: Ask, *, size: int) -> None:
         """Hand over an answered request; returns at once.
 
         Args:
-            prediction_id: Id of the answer.
+            prediction_ids: Ids of the answers, one for each image.
             engine: The second version.
             ask: Puts the request to a version.
             size: Bytes that `ask` keeps in memory.
@@ -76,25 +76,26 @@ class Mirror:
         try:
             if size > _MAX_BYTES or self._first_answers > _CORES:
                 raise queue.Full
-            self._tasks.put_nowait(_Task(prediction_id, engine, ask))
+            self._tasks.put_nowait(_Task(prediction_ids, engine, ask))
         except queue.Full:
             self._metrics.shadowed.labels("dropped").inc()
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             try:
-                outcome = task.ask(task.engine)
+                outcomes = task.ask(task.engine)
             except Exception:  # whatever a second version does, nobody waits for it
                 self._metrics.shadowed.labels("failed").inc()
                 continue
             self._metrics.shadowed.labels("answered").inc()
-            self._recorder.add(
-                Shadowed(
-                    task.prediction_id,
-                    time.time(),
-                    self._environment,
-                    task.engine.version,
-                    outcome.label,
-                    outcome.probabilities,
+            for prediction_id, outcome in zip(task.prediction_ids, outcomes, strict=True):
+                self._recorder.add(
+                    Shadowed(
+                        prediction_id,
+                        time.time(),
+                        self._environment,
+                        task.engine.version,
+                        outcome.label,
+                        outcome.probabilities,
+                    )
                 )
-            )

@@ -1,14 +1,10 @@
-"""What goes over the wire: requests, answers and problem documents."""
+"""What goes over the wire: requests and answers. How they are refused: `problems`."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from fastapi import HTTPException
-from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from cifarops.ledger.records import EnvironmentName
-
-PROBLEM_TYPE = "application/problem+json"
+from cifarops.ledger.records import EnvironmentName, Prediction
 
 
 class Answer(BaseModel):
@@ -29,6 +25,19 @@ class Answer(BaseModel):
     probabilities: dict[str, float]
     model_version: int
     environment: EnvironmentName
+
+
+def answer_document(prediction: Prediction) -> dict[str, Any]:
+    """Return an `Answer` as JSON has it, built by hand: validating our own answer would cost a good part of the time."""
+    probabilities = prediction.probabilities.tolist()
+    return {
+        "prediction_id": prediction.id,
+        "label": prediction.classes[prediction.label],
+        "confidence": probabilities[prediction.label],
+        "probabilities": dict(zip(prediction.classes, probabilities, strict=True)),
+        "model_version": prediction.version,
+        "environment": prediction.environment,
+    }
 
 
 class Feedback(BaseModel):
@@ -96,55 +105,3 @@ class ServerVersion(BaseModel):
     code_commit: str | None
     keep_images: bool
     pid: int
-
-
-class Problem(BaseModel):
-    """A refusal or failure (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-
-
-_TITLES = {
-    "unusable-image": "The image can't be used",
-    "too-large": "The body is too large",
-    "missing-file": "No image was sent",
-    "invalid-request": "The request can't be read",
-    "unknown-label": "There is no such class",
-    "unknown-prediction": "There is no such prediction",
-    "contradicting-label": "The prediction has another label",
-    "not-ready": "No model is loaded",
-    "ledger-unavailable": "The ledger can't be written",
-    "not-found": "There is nothing here",
-    "method-not-allowed": "This method is not allowed here",
-    "internal": "The server failed",
-}
-
-
-class ProblemError(HTTPException):
-    """Ends a request with a problem document.
-
-    Args:
-        status: HTTP status.
-        kind: Last part of the problem's `type`; a key of the table of titles.
-        detail: What happened and what to do.
-        headers: Further headers of the answer.
-    """
-
-    def __init__(self, status: int, kind: str, detail: str, *, headers: dict[str, str] | None = None) -> None:
-        super().__init__(status, detail, headers)
-        self.kind = kind
-
-    def response(self) -> Response:
-        """Return the answer to send."""
-        document = Problem(
-            type=f"/problems/{self.kind}",
-            title=_TITLES[self.kind],
-            status=self.status_code,
-            detail=str(self.detail),
-        )
-        return Response(
-            document.model_dump_json(), self.status_code, dict(self.headers or {}), media_type=PROBLEM_TYPE
-        )

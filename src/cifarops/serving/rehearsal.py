@@ -17,7 +17,7 @@ from cifarops.serving.app import create_app
 from cifarops.serving.client import Client
 from cifarops.serving.metrics import Metrics
 from cifarops.serving.mirror import Mirror
-from cifarops.serving.protocol import ProblemError
+from cifarops.serving.problems import ProblemError
 from cifarops.serving.recorder import Recorder
 from cifarops.serving.service import Service
 

@@ -77,10 +77,15 @@ class Route:
             return Assignment(self.canary, fallback=self.engine, mirror=self.engine, compared=True)
         return Assignment(self.engine, mirror=self.shadow, compared=True)
 
+    def engines(self) -> list[Engine]:
+        """Return the versions that are loaded, in any of the roles, the stable one first."""
+        return [engine for engine in (self.engine, self.canary, self.shadow) if engine is not None]
+
     def loaded(self, version: int, digest: str) -> Engine | None:
         """Return a version that is loaded already in any of the roles."""
-        engines = filter(None, (self.engine, self.canary, self.shadow))
-        return next((found for found in engines if (found.version, found.digest) == (version, digest)), None)
+        return next(
+            (found for found in self.engines() if (found.version, found.digest) == (version, digest)), None
+        )
 
 
 def sticky_key(request: HTTPConnection) -> str | None:

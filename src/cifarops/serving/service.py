@@ -5,9 +5,10 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cifarops.bundle.code import CodeRecord
 from cifarops.errors import CifaropsError, ConflictError, DataError, UsageError
@@ -15,12 +16,13 @@ from cifarops.ledger.records import Attempt, EnvironmentName, Prediction
 from cifarops.serving import protocol
 from cifarops.serving.engine import Engine, Outcome
 from cifarops.serving.metrics import Metrics
-from cifarops.serving.mirror import Mirror
-from cifarops.serving.protocol import ProblemError
+from cifarops.serving.mirror import Ask, Mirror
+from cifarops.serving.problems import ProblemError
 from cifarops.serving.recorder import Recorded, Recorder
 from cifarops.serving.router import Assignment, Router
 
 _OTHERS_WRITE_SECONDS = (0.1, 0.3)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,6 @@ class Service:
         if assignment is None:
             reason = route.error or f"Nothing was promoted to {self.environment} yet."
             raise ProblemError(
-                503,
                 "not-ready",
                 f"{reason} Promote a version: cifarops deploy promote VERSION --to {self.environment}",
                 headers={"Retry-After": "1"},
@@ -65,32 +66,54 @@ class Service:
         return assignment
 
     async def predict(self, assignment: Assignment, content: bytes) -> tuple[int, bytes]:
-        """Answer one image file; returns the version that did, and the JSON of an `Answer`.
+        """Answer one image file; returns the version that did, and the JSON of an `Answer`; raises as `answer` does."""
+        return await self.answer(
+            assignment, lambda engine: [engine.answer(content)], _one_answer, size=len(content)
+        )
+
+    async def answer(
+        self,
+        assignment: Assignment,
+        ask: Ask,
+        write: Callable[[Sequence[Prediction]], _T],
+        *,
+        size: int,
+    ) -> tuple[int, _T]:
+        """Ask a version about the images of one request, off the event loop, and record what it says.
+
+        Args:
+            assignment: Which versions deal with it.
+            ask: Reads the images as a version takes them, and puts them to it.
+            write: Makes the answer to the client.
+            size: Bytes that `ask` keeps in memory.
+
+        Returns:
+            The version that answered, and what `write` made.
 
         Raises:
-            ProblemError: The image can't be used (422).
+            ProblemError: An image can't be used (422), or whatever `ask` raises.
         """
         loop = asyncio.get_running_loop()
         try:
             with self.mirror.first_answer():
-                return await loop.run_in_executor(self.pool, self._predict, assignment, content)
+                return await loop.run_in_executor(self.pool, self._answer, assignment, ask, write, size)
         except DataError as error:
-            raise ProblemError(422, "unusable-image", f"{error.message} {error.fix}") from error
+            raise ProblemError("unusable-image", f"{error.message} {error.fix}") from error
 
     async def feedback(self, feedback: protocol.Feedback) -> protocol.FeedbackAnswer:
         """Write the true label of a prediction to the ledger."""
         try:
             status = await self._record(feedback.prediction_id, feedback.label)
         except UsageError as error:
-            raise ProblemError(404, "unknown-prediction", f"{error.message} {error.fix}") from error
+            raise ProblemError("unknown-prediction", f"{error.message} {error.fix}") from error
         except DataError as error:
-            raise ProblemError(422, "unknown-label", f"{error.message} {error.fix}") from error
+            raise ProblemError("unknown-label", f"{error.message} {error.fix}") from error
         except ConflictError as error:
             detail = f"Prediction {feedback.prediction_id} was labelled differently before than {feedback.label!r}."
-            raise ProblemError(409, "contradicting-label", f"{detail} {error.fix}") from error
+            raise ProblemError("contradicting-label", f"{detail} {error.fix}") from error
         except CifaropsError as error:
             raise ProblemError(
-                503, "ledger-unavailable", f"{error.message} {error.fix}", headers={"Retry-After": "5"}
+                "ledger-unavailable", f"{error.message} {error.fix}", headers={"Retry-After": "5"}
             ) from error
         return protocol.FeedbackAnswer(
             prediction_id=feedback.prediction_id, label=feedback.label, status=status
@@ -126,12 +149,25 @@ class Service:
             pid=os.getpid(),
         )
 
-    def _predict(self, assignment: Assignment, content: bytes) -> tuple[int, bytes]:
-        def ask(version: Engine) -> Outcome:
-            return version.answer(content)
+    def _answer(
+        self,
+        assignment: Assignment,
+        ask: Ask,
+        write: Callable[[Sequence[Prediction]], _T],
+        size: int,
+    ) -> tuple[int, _T]:
+        engine, outcomes = self._first_answer(assignment, ask)
+        predictions = [self._prediction(engine, outcome) for outcome in outcomes]
+        answer = write(predictions)
+        for prediction in predictions:
+            self.recorder.add(prediction)
+        if assignment.mirror is not None and engine is assignment.engine:
+            ids = [prediction.id for prediction in predictions]
+            self.mirror.offer(ids, assignment.mirror, ask, size=size)
+        return engine.version, answer
 
-        engine, outcome = self._first_answer(assignment, ask)
-        prediction = Prediction(
+    def _prediction(self, engine: Engine, outcome: Outcome) -> Prediction:
+        return Prediction(
             id=uuid.uuid4().hex,
             at=time.time(),
             environment=self.environment,
@@ -141,29 +177,13 @@ class Service:
             image=outcome.image if self.keep_images else None,
             classes=engine.classes,
         )
-        self.recorder.add(prediction)
-        if assignment.mirror is not None and engine is assignment.engine:
-            self.mirror.offer(prediction.id, assignment.mirror, ask, size=len(content))
-        probabilities = outcome.probabilities.tolist()
-        # Built by hand: validating our own answer would cost a good part of the time of a small model.
-        answer = {
-            "prediction_id": prediction.id,
-            "label": engine.classes[outcome.label],
-            "confidence": probabilities[outcome.label],
-            "probabilities": dict(zip(engine.classes, probabilities, strict=True)),
-            "model_version": engine.version,
-            "environment": self.environment,
-        }
-        return engine.version, json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
 
-    def _first_answer(
-        self, assignment: Assignment, ask: Callable[[Engine], Outcome]
-    ) -> tuple[Engine, Outcome]:
+    def _first_answer(self, assignment: Assignment, ask: Ask) -> tuple[Engine, Sequence[Outcome]]:
         """Let the assigned version answer, and its fallback where it fails; returns who did, and the answer."""
         begun = time.perf_counter()
         try:
-            outcome = ask(assignment.engine)
-        except DataError:
+            outcomes = ask(assignment.engine)
+        except (DataError, ProblemError):
             raise
         except Exception:  # ONNX Runtime raises a type of its own for each cause
             self._note(assignment, begun, failed=True)
@@ -171,7 +191,7 @@ class Service:
                 raise
             return assignment.fallback, ask(assignment.fallback)
         self._note(assignment, begun, failed=False)
-        return assignment.engine, outcome
+        return assignment.engine, outcomes
 
     def _note(self, assignment: Assignment, begun: float, *, failed: bool) -> None:
         version, seconds = assignment.engine.version, time.perf_counter() - begun
@@ -180,3 +200,7 @@ class Service:
             self.metrics.version_failures.labels(version).inc()
         if assignment.compared:
             self.recorder.add(Attempt(time.time(), self.environment, version, failed, seconds))
+
+
+def _one_answer(predictions: Sequence[Prediction]) -> bytes:
+    return json.dumps(protocol.answer_document(predictions[0]), ensure_ascii=False, allow_nan=False).encode()

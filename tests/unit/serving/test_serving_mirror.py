@@ -53,11 +53,11 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def red(engine: Engine) -> Outcome:
-    return engine.answer(colour_image("red"))
+def red(engine: Engine) -> list[Outcome]:
+    return [engine.answer(colour_image("red"))]
 
 
-def broken(engine: Engine) -> Outcome:
+def broken(engine: Engine) -> list[Outcome]:
     raise RuntimeError(f"version {engine.version} is broken")
 
 
@@ -65,8 +65,8 @@ def test_second_answers_are_recorded_and_failures_counted(
     mirror: Mirror, recorder: Recorder, engine: Engine, metrics: Metrics, tmp_path: Path
 ) -> None:
     recorder.add(Prediction("a", time.time(), "production", 1, 0, np.array([1, 0, 0], np.float32)))
-    mirror.offer("a", engine, broken, size=_SIZE)
-    mirror.offer("a", engine, red, size=_SIZE)
+    mirror.offer(["a"], engine, broken, size=_SIZE)
+    mirror.offer(["a"], engine, red, size=_SIZE)
     eventually(lambda: shadowed(metrics, "answered") == 1)
     assert shadowed(metrics, "failed") == 1
     with Ledger(tmp_path / "ledger.db") as ledger:
@@ -80,15 +80,15 @@ def test_what_it_cannot_keep_up_with_is_dropped_at_once(
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(version: Engine) -> Outcome:
+    def slow(version: Engine) -> list[Outcome]:
         begun.set()
         go_on.wait(10)
         return red(version)
 
-    mirror.offer("a", engine, slow, size=_SIZE)
+    mirror.offer(["a"], engine, slow, size=_SIZE)
     assert begun.wait(10)
     for _ in range(100):
-        mirror.offer("a", engine, red, size=_SIZE)
+        mirror.offer(["a"], engine, red, size=_SIZE)
     assert shadowed(metrics, "dropped") == 100 - 16
     go_on.set()
     eventually(lambda: shadowed(metrics, "answered") == 17)
@@ -97,13 +97,13 @@ def test_what_it_cannot_keep_up_with_is_dropped_at_once(
 def test_large_images_and_a_busy_server_are_left_alone(
     mirror: Mirror, engine: Engine, metrics: Metrics
 ) -> None:
-    mirror.offer("a", engine, red, size=2**20 + 1)
+    mirror.offer(["a"], engine, red, size=2**20 + 1)
     waiting = [mirror.first_answer() for _ in range(usable_cores() + 1)]
     for each in waiting:
         each.__enter__()
-    mirror.offer("a", engine, red, size=_SIZE)
+    mirror.offer(["a"], engine, red, size=_SIZE)
     assert shadowed(metrics, "dropped") == 2
     for each in waiting:
         each.__exit__(None, None, None)
-    mirror.offer("a", engine, red, size=_SIZE)
+    mirror.offer(["a"], engine, red, size=_SIZE)
     eventually(lambda: shadowed(metrics, "answered") == 1)
