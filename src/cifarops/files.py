@@ -30,12 +30,18 @@ def canonical_json(value: Any) -> bytes:
     ).encode()
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step: temporary name, fsync, rename, fsync of the directory."""
+def write_atomic(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Replace `path` by `content` in one step: temporary name, fsync, rename, fsync of the directory.
+
+    Args:
+        path: The file.
+        content: What it will hold.
+        mode: Who may do what with it, as far as the umask lets them; never more, at no moment.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / _temporary_name(path.name)
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -52,6 +52,9 @@ class Settings:
         cifar10_url: Where the official archives are fetched from (`CIFAROPS_CIFAR10_URL`): a directory URL.
         actor: Who is recorded with decisions (`CIFAROPS_ACTOR`, default the login name).
         gitlab: How the GitLab server is reached.
+        signing_key: Private key that bundles are signed with (`CIFAROPS_SIGNING_KEY`: PEM, or the path of a file with
+            it), in place of the environment's own in the workspace.
+        trusted: Directory of the public keys that servers trust (`CIFAROPS_TRUSTED_KEYS`), in place of the workspace's.
     """
 
     workspace: Path
@@ -59,6 +62,8 @@ class Settings:
     cifar10_url: str
     actor: str
     gitlab: GitLabSettings = GitLabSettings()
+    signing_key: str | None = field(default=None, repr=False)
+    trusted: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -71,6 +76,10 @@ class Settings:
             cifar10_url=env.get("CIFAROPS_CIFAR10_URL") or "https://www.cs.toronto.edu/~kriz/",
             actor=env.get("CIFAROPS_ACTOR") or env.get("USER") or env.get("LOGNAME") or "unknown",
             gitlab=GitLabSettings.from_environment(env),
+            signing_key=env.get("CIFAROPS_SIGNING_KEY") or None,
+            trusted=(
+                Path(env["CIFAROPS_TRUSTED_KEYS"]).absolute() if env.get("CIFAROPS_TRUSTED_KEYS") else None
+            ),
         )
 
     @property
@@ -87,6 +96,21 @@ class Settings:
     def bundles(self) -> Path:
         """Directory of bundles, one folder per digest."""
         return self.workspace / "bundles"
+
+    @property
+    def signatures(self) -> Path:
+        """Directory of signatures, one folder per bundle."""
+        return self.workspace / "signatures"
+
+    @property
+    def keys(self) -> Path:
+        """Directory of private keys, one file per environment."""
+        return self.workspace / "keys"
+
+    @property
+    def trusted_keys(self) -> Path:
+        """Directory of public keys, one folder per environment."""
+        return self.trusted or self.keys / "trusted"
 
     @property
     def verdicts(self) -> Path:

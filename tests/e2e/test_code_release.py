@@ -79,7 +79,7 @@ class Place:
 
     def __init__(self, workspace: Path, codes: Codes) -> None:
         self.settings: Settings = settings_of(workspace)
-        self.registry = Registry(self.settings.tracking_uri, self.settings.bundles)
+        self.registry = Registry.of(self.settings)
         self.ledger = Ledger(self.settings.ledger)
         self.codes = codes
         self.models = [version.digest for version in self.registry.versions()]
@@ -129,7 +129,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Codes]:
     other, third = (variant(base, "serving/server.py", title, f'"""Number {n}. Running') for n in (2, 3))
     bad = {name: variant(base, file, old, new) for name, (file, old, new, _) in _NEVER_READY.items()}
     bad["dies"], bad["fails later"] = variant(base, *_DIES), variant(base, *_FAILS_LATER)
-    registry = Registry(settings.tracking_uri, settings.bundles)
+    registry = Registry.of(settings)
     for rotation in range(2):
         register(registry, colour_bundle(settings.bundles, rotation=rotation))
     return workspace, Codes((base, other, third), bad)

@@ -29,7 +29,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with six registered versions; version n answers in rotation n."""
     path = tmp_path_factory.mktemp("rollout")
     settings = settings_of(path)
-    registry = Registry(settings.tracking_uri, settings.bundles)
+    registry = Registry.of(settings)
     for version in range(1, 7):
         bundle = colour_bundle(settings.bundles, rotation=version % 3, sharpness=1 + version)
         assert register(registry, bundle) == version
@@ -45,7 +45,7 @@ def ledger(workspace: Path) -> Any:
 @pytest.fixture
 def registry(workspace: Path) -> Registry:
     settings = settings_of(workspace)
-    return Registry(settings.tracking_uri, settings.bundles)
+    return Registry.of(settings)
 
 
 def label_of(version: int) -> str:

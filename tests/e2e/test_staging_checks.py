@@ -50,7 +50,7 @@ def bundles(settings: Settings) -> list[Bundle]:
         source=SourceInfo(kind="folder", name="colours", sha256="0" * 64),
         seed=0,
     )
-    registry = Registry(settings.tracking_uri, settings.bundles)
+    registry = Registry.of(settings)
     made = []
     for each in plain:
         files = {name: (each.path / name).read_bytes() for name in (MODEL, REFERENCE)}
@@ -77,7 +77,7 @@ def deploy(settings: Settings, code: CodeRelease, bundle: Bundle, *environments:
                 release_of(code, bundle.digest),
                 environment,
                 ledger=ledger,
-                registry=Registry(settings.tracking_uri, settings.bundles),
+                registry=Registry.of(settings),
                 settings=settings,
                 reason="test",
                 watch_s=0.5,

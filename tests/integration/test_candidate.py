@@ -48,13 +48,13 @@ class Workspace:
 
     def candidate(self, wanted: Recipe) -> Candidate:
         with Ledger(self.settings.ledger) as ledger:
-            registry = Registry(self.settings.tracking_uri, self.settings.bundles)
+            registry = Registry.of(self.settings)
             return make_candidate(wanted, settings=self.settings, ledger=ledger, registry=registry)
 
     def count(self) -> Count:
         with Ledger(self.settings.ledger) as ledger:
             looks = ledger.count_decisions("test_look")
-        versions = Registry(self.settings.tracking_uri, self.settings.bundles).versions()
+        versions = Registry.of(self.settings).versions()
         return Count(len(list(self.settings.runs.glob("*/run.json"))), looks, len(versions))
 
 

@@ -54,7 +54,7 @@ def registry(settings: Settings, params: Params) -> Registry:
         snapshot, params, runs=settings.runs, tracking_uri=settings.tracking_uri, cache=settings.cache
     )
     bundle = package(run, snapshot, bundles=settings.bundles)
-    registry = Registry(settings.tracking_uri, settings.bundles)
+    registry = Registry.of(settings)
     with Ledger(settings.ledger) as ledger:
         verdict = gate_bundle(
             bundle, None, snapshot, params.gate, ledger=ledger, verdicts=settings.verdicts, actor="test"

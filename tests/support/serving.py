@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cifarops.bundle.signature import Signatures
 from cifarops.bundle.store import Bundle
 from cifarops.ledger.records import Decision, EnvironmentName, EnvironmentState
 from cifarops.ledger.store import Ledger
@@ -20,7 +21,8 @@ def settings_of(workspace: Path) -> Settings:
 def set_version(
     ledger_path: Path, version: int, bundle: Bundle, environment: EnvironmentName = "production"
 ) -> EnvironmentState:
-    """Let an environment run a bundle, as a promotion does in the ledger."""
+    """Let an environment run a bundle, as a promotion does: signed, and in the ledger."""
+    Signatures.of(settings_of(ledger_path.parent)).sign(bundle.digest, environment)
     with Ledger(ledger_path) as ledger:
         seen = ledger.environment(environment)
         wanted = seen.taking(version, bundle.digest)

@@ -57,7 +57,7 @@ def promote(
             to,
             version,
             ledger=ledger,
-            registry=Registry(settings.tracking_uri, settings.bundles),
+            registry=Registry.of(settings),
             actor=settings.actor,
             reason=reason,
             expected=expected,
@@ -91,7 +91,7 @@ def rollback(
         result = rollout.rollback(
             environment,
             ledger=ledger,
-            registry=UnopenedRegistry(settings.tracking_uri, settings.bundles),
+            registry=UnopenedRegistry(settings),
             actor=settings.actor,
             reason=reason,
         )
@@ -142,7 +142,7 @@ def watch(
         report = watching.watch(
             environment,
             ledger=ledger,
-            registry=UnopenedRegistry(settings.tracking_uri, settings.bundles),
+            registry=UnopenedRegistry(settings),
             params=load_params(params, profile).monitor,
             actor=settings.actor,
         )

@@ -79,7 +79,7 @@ def pin(
     release = find(
         version,
         commit,
-        registry=Registry(settings.tracking_uri, settings.bundles),
+        registry=Registry.of(settings),
         releases=settings.releases,
         actor=settings.actor,
         bundle=pointed(bundle, "bundle"),
@@ -110,7 +110,7 @@ def release(
             wanted,
             environment,
             ledger=ledger,
-            registry=Registry(settings.tracking_uri, settings.bundles),
+            registry=Registry.of(settings),
             settings=settings,
             reason=reason or f"release {wanted.version}",
             watch_s=watch,

@@ -54,7 +54,7 @@ def candidate(
             recipe,
             settings=settings,
             ledger=ledger,
-            registry=Registry(settings.tracking_uri, settings.bundles),
+            registry=Registry.of(settings),
             progress=progress,
         )
     write_pointer(out, asdict(made))

@@ -18,7 +18,7 @@ def list_versions(as_json: JsonFlag = False) -> None:
     from cifarops.registry.versions import Registry
 
     settings = Settings.from_environment()
-    versions = Registry(settings.tracking_uri, settings.bundles).versions()
+    versions = Registry.of(settings).versions()
     emit(
         [asdict(version) for version in versions],
         as_json=as_json,
@@ -43,7 +43,7 @@ def show(
     from cifarops.registry.versions import Registry
 
     settings = Settings.from_environment()
-    registry = Registry(settings.tracking_uri, settings.bundles)
+    registry = Registry.of(settings)
     version, verdict = registry.version(number), registry.verdict(number)
     origin = lineage(registry.bundle(version), version)
     emit(
@@ -80,7 +80,7 @@ def register(
     with Ledger(settings.ledger) as ledger:
         version = register_bundle(
             choose_bundle(settings.bundles, pointed(bundle, "bundle")),
-            registry=Registry(settings.tracking_uri, settings.bundles),
+            registry=Registry.of(settings),
             ledger=ledger,
             runs=settings.runs,
             verdicts=settings.verdicts,

@@ -38,7 +38,7 @@ def command(
             params,
             settings=settings,
             ledger=ledger,
-            registry=Registry(settings.tracking_uri, settings.bundles),
+            registry=Registry.of(settings),
             progress=progress,
         )
     document = {

@@ -34,6 +34,7 @@ def command(
     ] = 0,
 ) -> None:
     """Serve an environment over HTTP until Ctrl-C. Promotions take effect without a restart."""
+    from cifarops.bundle.signature import Signatures
     from cifarops.serving.server import TakeOver, serve
 
     settings = Settings.from_environment()
@@ -43,6 +44,7 @@ def command(
         port=port,
         ledger=settings.ledger,
         bundles=settings.bundles,
+        signatures=Signatures.of(settings),
         run=settings.run,
         keep_images=keep_images,
         announce=announce,

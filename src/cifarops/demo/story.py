@@ -73,7 +73,7 @@ def run_demo(
             params=params,
             origin=origin,
             ledger=processes.enter_context(Ledger(settings.ledger)),
-            registry=Registry(settings.tracking_uri, settings.bundles),
+            registry=Registry.of(settings),
             progress=progress,
             processes=processes,
         )

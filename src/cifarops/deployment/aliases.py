@@ -1,11 +1,11 @@
 """Keeping the registry's aliases in line with the ledger, without depending on the registry."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from cifarops.errors import CifaropsError
 from cifarops.ledger.store import Ledger
+from cifarops.settings import Settings
 
 
 class Aliases(Protocol):
@@ -20,18 +20,16 @@ class UnopenedRegistry:
     """A registry that is opened only when its aliases are due, so that a rollback works while it is damaged.
 
     Attributes:
-        tracking_uri: MLflow store.
-        bundles: Directory of bundles.
+        settings: Of the workspace whose registry it is.
     """
 
-    tracking_uri: str
-    bundles: Path
+    settings: Settings
 
     def sync_aliases(self, ledger: Ledger) -> None:
         """Open the registry and bring its aliases in line."""
         from cifarops.registry.versions import Registry
 
-        Registry(self.tracking_uri, self.bundles).sync_aliases(ledger)
+        Registry.of(self.settings).sync_aliases(ledger)
 
 
 def sync(registry: Aliases, ledger: Ledger) -> str | None:

@@ -50,13 +50,13 @@ def deploy_release(
 
     Raises:
         UsageError: Model or code is not here, the gate did not let it pass, or production is asked for before staging.
-        IntegrityError: Model or code is damaged.
+        IntegrityError: Model or code is damaged, the model unsigned, or the history was changed.
         ConflictError: Another deployment is at work, or someone else changed the environment meanwhile.
         UnavailableError: The new servers failed; what ran before runs again.
     """
     with locked(settings.run, environment):
         code = open_code(settings.releases / release.code)
-        version = _admitted(release, registry)
+        version = _admitted(release, environment, registry, ledger)
         if environment == "production":
             _check_staging(release, ledger)
         seen = ledger.environment(environment)
@@ -170,7 +170,10 @@ def stop(environment: EnvironmentName, *, ledger: Ledger, settings: Settings, re
         return tuple(stopped)
 
 
-def _admitted(release: Release, registry: "Registry") -> "Version":
+def _admitted(
+    release: Release, environment: EnvironmentName, registry: "Registry", ledger: Ledger
+) -> "Version":
+    ledger.check_history()
     version = registry.by_digest(release.bundle)
     if version is None:
         raise UsageError(
@@ -182,6 +185,7 @@ def _admitted(release: Release, registry: "Registry") -> "Version":
             fix="Release a model that passed: cifarops registry list",
         )
     registry.bundle(version)
+    registry.sign(version, environment)
     return version
 
 

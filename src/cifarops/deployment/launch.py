@@ -15,7 +15,13 @@ _LISTENING = re.compile(r"^serving \w+ on (http://\S+)$", re.MULTILINE)
 _START_SECONDS = 30.0
 _LONGEST_LINE = 800
 # What the pipeline that starts a server may do is nothing that the server may do.
-_NOT_INHERITED = {"CIFAROPS_GITLAB_TOKEN", "CIFAROPS_NOTES_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN"}
+_NOT_INHERITED = {
+    "CIFAROPS_GITLAB_TOKEN",
+    "CIFAROPS_NOTES_TOKEN",
+    "CIFAROPS_SIGNING_KEY",
+    "GITLAB_TOKEN",
+    "CI_JOB_TOKEN",
+}
 
 
 def launch(
@@ -24,6 +30,7 @@ def launch(
     *,
     workspace: Path,
     site: Path | None = None,
+    trusted: Path | None = None,
     stdin: int = subprocess.DEVNULL,
 ) -> tuple[subprocess.Popen[bytes], Path]:
     """Start a server; it outlives this process, and Ctrl-C here does not reach it.
@@ -33,6 +40,7 @@ def launch(
         arguments: Further arguments of `cifarops serve`.
         workspace: The workspace it works in; its output goes to `logs/` there.
         site: Directory whose code it runs; None runs the code of this process.
+        trusted: Directory of the public keys that it trusts; None lets it decide as this process does.
         stdin: Its standard input, as `subprocess` takes it.
 
     Returns:
@@ -47,6 +55,8 @@ def launch(
     command = [sys.executable, "-P", "-m", "cifarops.cli.main", "serve", "--environment", environment]
     if site is not None:
         variables["PYTHONPATH"] = str(site)
+    if trusted is not None:
+        variables["CIFAROPS_TRUSTED_KEYS"] = str(trusted)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, *arguments],

@@ -62,7 +62,7 @@ def promote(
 
     Raises:
         UsageError: No such version, its verdict is not `promote`, or production is asked for before staging.
-        IntegrityError: Its bundle is damaged or fails the preflight.
+        IntegrityError: Its bundle is damaged, unsigned or fails the preflight, or the history was changed.
         ConflictError: Another version than `expected` runs, someone else was faster, or the number stands for another
             model where it runs.
         UnavailableError: A server did not follow; the old version is back.
@@ -72,7 +72,9 @@ def promote(
     found = registry.version(version)
     _check_allowed(found, environment, ledger)
     _check_same_model(found, ledger)
+    ledger.check_history()
     flight = preflight(registry.bundle(version))
+    registry.sign(found, environment)
     if seen.version == version:
         return Rollout(seen, tuple(ledger.servers(environment)))
     wanted = seen.taking(version, found.digest)

@@ -172,7 +172,9 @@ def _start(
     *,
     predecessor: int | None,
 ) -> Started:
-    process, log = launch(environment, arguments, workspace=settings.workspace, site=code.site)
+    process, log = launch(
+        environment, arguments, workspace=settings.workspace, site=code.site, trusted=settings.trusted_keys
+    )
     try:
         url = await_url(process, log, environment)
     except BaseException:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cifarops.bundle.signature import Signature, Signatures
 from cifarops.bundle.store import Bundle, find_bundle
 from cifarops.errors import IntegrityError, UsageError
 from cifarops.evaluation.gate import Verdict
 from cifarops.ledger.store import Ledger
 from cifarops.registry.store import ModelVersion, RegistryStore
 from cifarops.registry.tags import pack, unpack
+from cifarops.settings import EnvironmentName, Settings
 
 MODEL = "cifarops"
 CANDIDATE = "candidate"
@@ -56,15 +58,22 @@ class Registry:
     Args:
         tracking_uri: MLflow store: `sqlite:///…` or a server's address.
         bundles: Directory of bundles.
+        signatures: What says where they may run.
         model: Name of the registered model.
     """
 
-    def __init__(self, tracking_uri: str, bundles: Path, model: str = MODEL) -> None:
+    def __init__(self, tracking_uri: str, bundles: Path, signatures: Signatures, model: str = MODEL) -> None:
         self._bundles = bundles
+        self._signatures = signatures
         self._store = RegistryStore(tracking_uri, model)
 
+    @classmethod
+    def of(cls, settings: Settings) -> "Registry":
+        """Return the registry of a workspace."""
+        return cls(settings.tracking_uri, settings.bundles, Signatures.of(settings))
+
     def register(self, bundle: Bundle, *, run_id: str | None, verdict: Verdict) -> Version:
-        """Make a bundle a version and let the alias `candidate` point at it; twice gives the same version.
+        """Make a bundle a version, signed, and let the alias `candidate` point at it; twice gives the same version.
 
         Args:
             bundle: What passed the gate.
@@ -73,10 +82,11 @@ class Registry:
 
         Raises:
             UsageError: The verdict is not `promote`, or is about another bundle.
-            IntegrityError: The registry can't be used.
+            IntegrityError: The registry can't be used, or the key that signs is lost.
         """
         _check(bundle, verdict)
         with _locked(bundle.path):
+            self._signatures.sign(bundle.digest, "development")
             version = self.by_digest(bundle.digest)
             if version is None:
                 number = self._store.create(
@@ -115,6 +125,15 @@ class Registry:
         """
         found = self.version(version) if isinstance(version, int) else version
         return find_bundle(self._bundles, found.digest)
+
+    def sign(self, version: Version, environment: EnvironmentName) -> Signature:
+        """Say, with the key of an environment, that it may run a version.
+
+        Raises:
+            IntegrityError: The bundle was not signed when it became a version, or the key is lost or not trusted.
+        """
+        self._signatures.verified(version.digest, "development")
+        return self._signatures.sign(version.digest, environment)
 
     def verdict(self, number: int) -> Verdict:
         """Return the verdict with which a version was registered, with its evidence.

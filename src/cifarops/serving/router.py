@@ -11,6 +11,7 @@ from pathlib import Path
 
 from starlette.requests import HTTPConnection
 
+from cifarops.bundle.signature import Signatures
 from cifarops.errors import CifaropsError
 from cifarops.ledger.records import Canary, EnvironmentName, EnvironmentState, Shadow
 from cifarops.ledger.store import Ledger
@@ -109,6 +110,7 @@ class Router:
         environment: Which environment.
         ledger: The ledger's file.
         bundles: Directory of bundles.
+        signatures: What says which of them the environment may run.
         metrics: Where swaps and failures are counted.
         code: SHA-256 of the code release that this process runs. It then follows only what the environment is to run
             with that code: a model and the code that goes with it change together. None follows everything.
@@ -120,6 +122,7 @@ class Router:
         *,
         ledger: Path,
         bundles: Path,
+        signatures: Signatures,
         metrics: Metrics,
         code: str | None = None,
     ) -> None:
@@ -128,6 +131,7 @@ class Router:
         self._ledger_path = ledger
         self._ledger: Ledger | None = None
         self._bundles = bundles
+        self._signatures = signatures
         self._metrics = metrics
         self._code = code
         self._retry_at = 0.0
@@ -192,6 +196,7 @@ class Router:
         if version is None or digest is None:
             return None, None  # the first promotion was taken back
         try:
+            self._signatures.verified(digest, self.environment)
             return self.route.loaded(version, digest) or Engine(self._bundles, digest, version), None
         except Exception as error:  # memory, disk, a decoder: none of them may end the thread
             self._retry_at = time.monotonic() + _RETRY_SECONDS

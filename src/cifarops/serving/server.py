@@ -15,6 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from cifarops.bundle.code import running_release
+from cifarops.bundle.signature import Signatures
 from cifarops.errors import CifaropsError
 from cifarops.ledger.records import EnvironmentName
 from cifarops.ledger.store import Ledger
@@ -54,6 +55,7 @@ def serve(
     port: int,
     ledger: Path,
     bundles: Path,
+    signatures: Signatures,
     run: Path,
     keep_images: bool,
     announce: str | None = None,
@@ -70,6 +72,7 @@ def serve(
         port: TCP port; 0 takes a free one.
         ledger: The ledger's file; says which version to run, and takes predictions and feedback.
         bundles: Directory of bundles.
+        signatures: What says which of them the environment may run.
         run: Directory of control sockets.
         keep_images: Whether the images themselves go to the ledger.
         announce: URL at which a deployment reaches this server, where that is not the address it listens on: in a
@@ -94,7 +97,12 @@ def serve(
         Mirror(environment, recorder=recorder, metrics=metrics) as mirror,
         ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="predict") as pool,
         Router(
-            environment, ledger=ledger, bundles=bundles, metrics=metrics, code=code.sha256 if code else None
+            environment,
+            ledger=ledger,
+            bundles=bundles,
+            signatures=signatures,
+            metrics=metrics,
+            code=code.sha256 if code else None,
         ) as router,
         _control_socket(None if announce else control_path(run, environment, os.getpid())) as control,
     ):

@@ -39,7 +39,7 @@ def rehearse(release: Release, *, settings: Settings) -> dict[str, Any]:
     Raises:
         CifaropsError: The replacement or the way back failed, or a request did.
     """
-    registry = Registry(settings.tracking_uri, settings.bundles)
+    registry = Registry.of(settings)
     with Ledger(settings.ledger) as ledger:
         running = _as_release(ledger.environment("production"), settings)
     with _scratch(settings) as scratch:
@@ -126,10 +126,16 @@ def _scratch(settings: Settings) -> Iterator[_Scratch]:
         workspace = Path(folder)
         for name in _SHARED:
             (workspace / name).symlink_to(settings.workspace / name)
-        own = replace(settings, workspace=workspace, tracking_uri=f"sqlite:///{workspace / 'mlflow.db'}")
+        own = replace(
+            settings,
+            workspace=workspace,
+            tracking_uri=f"sqlite:///{workspace / 'mlflow.db'}",
+            signing_key=None,  # a rehearsal signs with keys of its own, which nobody else trusts
+            trusted=None,
+        )
         with Ledger(own.ledger) as ledger:
             try:
-                yield _Scratch(own, ledger, Registry(own.tracking_uri, own.bundles))
+                yield _Scratch(own, ledger, Registry.of(own))
             finally:
                 for environment in _ENVIRONMENTS:
                     stop(environment, ledger=ledger, settings=own, reason=_REASON)

@@ -8,19 +8,20 @@ import pytest
 
 from cifarops.ledger.store import Ledger
 from cifarops.registry.versions import Registry
+from tests.support.serving import settings_of
 
 
 @pytest.fixture(scope="session")
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("registry") / "mlflow.db"
-    Registry(f"sqlite:///{path}", path.parent)
+    Registry.of(settings_of(path.parent))
     return path
 
 
 @pytest.fixture
 def registry(tmp_path: Path, empty_registry: Path) -> Registry:
     shutil.copy(empty_registry, tmp_path / "mlflow.db")
-    return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "bundles")
+    return Registry.of(settings_of(tmp_path))
 
 
 @pytest.fixture

@@ -10,7 +10,13 @@ from cifarops.deployment.launch import launch
 def test_a_server_does_not_get_the_tokens_of_the_pipeline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("CIFAROPS_GITLAB_TOKEN", "CIFAROPS_NOTES_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN"):
+    for name in (
+        "CIFAROPS_GITLAB_TOKEN",
+        "CIFAROPS_NOTES_TOKEN",
+        "CIFAROPS_SIGNING_KEY",
+        "GITLAB_TOKEN",
+        "CI_JOB_TOKEN",
+    ):
         monkeypatch.setenv(name, "kept back")
     monkeypatch.setenv("CIFAROPS_MARK", "handed on")
     process, _ = launch("staging", ["--help"], workspace=tmp_path)

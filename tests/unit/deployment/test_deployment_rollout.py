@@ -1,5 +1,6 @@
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cifarops.ledger.store import Ledger
 from cifarops.registry.versions import Registry
 from tests.support.bundles import colour_bundle, unloadable_bundle
 from tests.support.registry import register
+from tests.support.serving import settings_of
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_a_number_that_stands_for_another_model_is_refused(
 ) -> None:
     put("staging", 1, ledger, registry)
     shutil.copy(empty_registry, tmp_path / "new.db")
-    anew = Registry(f"sqlite:///{tmp_path / 'new.db'}", tmp_path / "bundles")
+    anew = Registry.of(replace(settings_of(tmp_path), tracking_uri=f"sqlite:///{tmp_path / 'new.db'}"))
     assert register(anew, registry.bundle(2)) == 1
     with pytest.raises(ConflictError, match="made anew"):
         put("staging", 1, ledger, anew)
@@ -188,7 +190,7 @@ def test_rollback_works_without_the_registry(
     result = rollback(
         "staging",
         ledger=ledger,
-        registry=UnopenedRegistry(f"sqlite:///{damaged}", tmp_path / "bundles"),
+        registry=UnopenedRegistry(replace(settings_of(tmp_path), tracking_uri=f"sqlite:///{damaged}")),
         actor="ada",
         reason="bad",
     )

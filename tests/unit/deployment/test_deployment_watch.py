@@ -11,7 +11,7 @@ from cifarops.deployment.watch import Record, accuracy_difference, judge, watch
 from cifarops.ledger.records import Prediction
 from cifarops.ledger.store import Ledger
 from tests.support.bundles import colour_bundle
-from tests.support.serving import set_version
+from tests.support.serving import set_version, settings_of
 
 PARAMS = MonitorParams(window=400, drift_alpha=0.001, max_accuracy_drop=0.05, min_labels=100)
 
@@ -63,7 +63,7 @@ def test_equal_versions_are_rolled_back_no_more_often_than_said() -> None:
 def damaged_registry(folder: Path) -> UnopenedRegistry:
     path = folder / "mlflow.db"
     path.write_bytes(b"this is not SQLite" * 100)
-    return UnopenedRegistry(f"sqlite:///{path}", folder)
+    return UnopenedRegistry(settings_of(folder))
 
 
 def fill(ledger: Ledger, version: int, accuracy: float, count: int = 300) -> None:

@@ -6,21 +6,23 @@ from pathlib import Path
 import pytest
 
 from cifarops.registry.versions import Registry
+from cifarops.settings import Settings
+from tests.support.serving import settings_of
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    Registry(f"sqlite:///{path}", path.parent)
+    Registry.of(settings_of(path.parent))
     return path
 
 
 @pytest.fixture
-def tracking_uri(tmp_path: Path, migrated: Path) -> str:
+def workspace(tmp_path: Path, migrated: Path) -> Settings:
     shutil.copy(migrated, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+    return settings_of(tmp_path)
 
 
 @pytest.fixture
-def registry(tmp_path: Path, tracking_uri: str) -> Registry:
-    return Registry(tracking_uri, tmp_path / "bundles")
+def registry(workspace: Settings) -> Registry:
+    return Registry.of(workspace)

@@ -15,6 +15,7 @@ from cifarops.evaluation.gate import Answer, Verdict, judge
 from cifarops.ledger.records import Decision, EnvironmentName
 from cifarops.ledger.store import Ledger
 from cifarops.registry.versions import Registry
+from cifarops.settings import Settings
 from tests.support.bundles import COLOURS, colour_bundle
 
 PARAMS = GateParams(alpha=0.05, margin=0.01, min_accuracy=0.5, max_ece=0.5)
@@ -128,7 +129,7 @@ def test_an_environment_on_an_unknown_version_is_an_integrity_error(
 
 @pytest.mark.parametrize("damage", ["text", "truncated", "overwritten"])
 def test_corrupt_registry_file_is_refused_with_what_to_do(
-    tmp_path: Path, tracking_uri: str, damage: str
+    tmp_path: Path, workspace: Settings, damage: str
 ) -> None:
     path = tmp_path / "mlflow.db"
     content = path.read_bytes()
@@ -140,11 +141,11 @@ def test_corrupt_registry_file_is_refused_with_what_to_do(
         }[damage]
     )
     with pytest.raises(IntegrityError) as caught:
-        Registry(tracking_uri, tmp_path / "bundles").versions()
+        Registry.of(workspace).versions()
     assert "move it away" in caught.value.fix
 
 
-def test_two_processes_registering_one_bundle_make_one_version(tmp_path: Path, tracking_uri: str) -> None:
+def test_two_processes_registering_one_bundle_make_one_version(tmp_path: Path, workspace: Settings) -> None:
     bundle = colour_bundle(tmp_path / "bundles")
     (tmp_path / "verdict.json").write_text(verdict_on(bundle).model_dump_json())
     program = f"""
@@ -152,8 +153,9 @@ from pathlib import Path
 from cifarops.bundle.store import open_bundle
 from cifarops.evaluation.verdicts import read_verdict
 from cifarops.registry.versions import Registry
+from cifarops.settings import Settings
 bundle = open_bundle(Path({str(bundle.path)!r}))
-registry = Registry({tracking_uri!r}, bundle.path.parent)
+registry = Registry.of(Settings.from_environment({{"CIFAROPS_WORKSPACE": {str(tmp_path)!r}}}))
 print(registry.register(bundle, run_id=None, verdict=read_verdict(Path({str(tmp_path / 'verdict.json')!r}))).number)
 """
     racers = [
@@ -163,7 +165,7 @@ print(registry.register(bundle, run_id=None, verdict=read_verdict(Path({str(tmp_
     outputs = [racer.communicate() for racer in racers]
     assert [output for output, _ in outputs] == [b"1\n", b"1\n"], outputs
     assert [noise for _, noise in outputs] == [b"", b""]
-    assert len(Registry(tracking_uri, tmp_path / "bundles").versions()) == 1
+    assert len(Registry.of(workspace).versions()) == 1
 
 
 def test_an_altered_verdict_is_refused(tmp_path: Path, registry: Registry) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from cifarops.bundle.signature import Signatures
 from cifarops.ledger.records import Canary, Decision, Shadow
 from cifarops.ledger.store import Ledger
 from cifarops.serving import router as router_module
 from cifarops.serving.metrics import Metrics
 from cifarops.serving.router import Route, Router, percentile
 from tests.support.bundles import colour_bundle, unloadable_bundle
-from tests.support.serving import set_version
+from tests.support.serving import set_version, settings_of
 
 
 @pytest.fixture
@@ -19,10 +20,18 @@ def metrics() -> Metrics:
     return Metrics("production", "0")
 
 
+def signatures(workspace: Path) -> Signatures:
+    return Signatures.of(settings_of(workspace))
+
+
 @pytest.fixture
 def router(tmp_path: Path, metrics: Metrics) -> Iterator[Router]:
     with Router(
-        "production", ledger=tmp_path / "ledger.db", bundles=tmp_path / "bundles", metrics=metrics
+        "production",
+        ledger=tmp_path / "ledger.db",
+        bundles=tmp_path / "bundles",
+        signatures=signatures(tmp_path),
+        metrics=metrics,
     ) as opened:
         yield opened
 
@@ -41,7 +50,9 @@ def eventually(condition: Callable[[], bool]) -> None:
 def test_it_is_ready_at_once_with_what_was_promoted_before(tmp_path: Path, metrics: Metrics) -> None:
     ledger, bundles = tmp_path / "ledger.db", tmp_path / "bundles"
     set_version(ledger, 3, colour_bundle(bundles))
-    with Router("production", ledger=ledger, bundles=bundles, metrics=metrics) as router:
+    with Router(
+        "production", ledger=ledger, bundles=bundles, signatures=signatures(tmp_path), metrics=metrics
+    ) as router:
         assert version_of(router.route) == 3
         assert (router.route.generation, router.route.wanted, router.route.error) == (1, 1, None)
 
@@ -87,7 +98,9 @@ def test_an_unreadable_ledger_is_reported_until_it_is_repaired(tmp_path: Path, m
     set_version(ledger, 1, colour_bundle(bundles))
     whole = ledger.read_bytes()
     ledger.write_bytes(b"no ledger at all" * 1000)
-    with Router("production", ledger=ledger, bundles=bundles, metrics=metrics) as router:
+    with Router(
+        "production", ledger=ledger, bundles=bundles, signatures=signatures(tmp_path), metrics=metrics
+    ) as router:
         assert router.route.error is not None
         assert "ledger" in router.route.error
         ledger.write_bytes(whole)
@@ -116,11 +129,20 @@ def test_a_server_of_a_code_release_follows_only_what_is_to_run_with_its_code(
     def change(version: int, code: str | None) -> int:
         with Ledger(path) as ledger:
             seen = ledger.environment("production")
-            wanted = replace(seen, version=version, digest=colour_bundle(bundles).digest, code=code)
+            digest = colour_bundle(bundles).digest
+            signatures(tmp_path).sign(digest, "production")
+            wanted = replace(seen, version=version, digest=digest, code=code)
             return ledger.swap(seen, wanted, Decision("release", "production", version, "ada", "")).generation
 
     change(1, mine)
-    with Router("production", ledger=path, bundles=bundles, metrics=metrics, code=mine) as router:
+    with Router(
+        "production",
+        ledger=path,
+        bundles=bundles,
+        signatures=signatures(tmp_path),
+        metrics=metrics,
+        code=mine,
+    ) as router:
         assert version_of(router.route) == 1
         for code in (other, None):
             wanted = change(2, code)
@@ -133,6 +155,8 @@ def test_a_server_of_a_code_release_follows_only_what_is_to_run_with_its_code(
 
 
 def set_beside(path: Path, canary: Canary | None = None, shadow: Shadow | None = None) -> int:
+    for beside in filter(None, (canary, shadow)):
+        signatures(path.parent).sign(beside.digest, "production")
     with Ledger(path) as ledger:
         seen = ledger.environment("production")
         why = Decision("canary", "production", None, "ada", "")
@@ -207,3 +231,28 @@ def test_a_key_stays_with_its_version_and_the_share_of_keys_is_the_one_asked_for
     assert nobody.engine.version == 1
     other = {key for key in keys if percentile(key, one.digest) < 20}
     assert other not in (ten, twenty)
+
+
+def test_a_version_that_the_environments_key_has_not_signed_is_refused(
+    router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router_module, "_RETRY_SECONDS", 0.1)
+    ledger, bundles = tmp_path / "ledger.db", tmp_path / "bundles"
+    set_version(ledger, 1, colour_bundle(bundles))
+    eventually(lambda: version_of(router.route) == 1)
+    other = colour_bundle(bundles, rotation=1)
+    set_version(ledger, 2, other)
+    eventually(lambda: version_of(router.route) == 2)
+    unsigned = colour_bundle(bundles, rotation=2)
+    key = next(iter(signatures(tmp_path).keys.public("production")))
+    signatures(tmp_path).keys.revoke("production", key)
+    with Ledger(ledger) as opened:
+        seen = opened.environment("production")
+        for digest, why in ((unsigned.digest, "is not signed"), (other.digest, "not trusted")):
+            wanted = replace(seen, version=4, digest=digest)
+            seen = opened.swap(seen, wanted, Decision("promote", "production", 4, "eve", ""))
+            eventually(lambda why=why: why in str(router.route.error))  # type: ignore[misc]
+    assert version_of(router.route) != 4
+    signatures(tmp_path).keys.rotate("production")
+    signatures(tmp_path).sign(other.digest, "production")
+    eventually(lambda: version_of(router.route) == 4)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cifarops.bundle.signature import Signatures
 from cifarops.errors import UnavailableError, UsageError
 from cifarops.serving.server import serve
+from tests.support.serving import settings_of
 
 
 def start(host: str, port: int, folder: Path, announce: str | None = None) -> None:
@@ -16,6 +18,7 @@ def start(host: str, port: int, folder: Path, announce: str | None = None) -> No
         port=port,
         ledger=folder / "ledger.db",
         bundles=folder / "bundles",
+        signatures=Signatures.of(settings_of(folder)),
         run=folder / "run",
         keep_images=False,
         announce=announce,
