@@ -7,10 +7,11 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity, Serving
+from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity, Provenance, Serving
 from cifarops.bundle.runtime import INPUT, OUTPUT
-from cifarops.bundle.store import INT8_MODEL, MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.bundle.store import CARD, INT8_MODEL, MODEL, REFERENCE, SBOM, Bundle, write_bundle
 from cifarops.data.preprocess import Preprocessing
+from cifarops.data.snapshot import SourceInfo
 from cifarops.packaging.quantize import to_int8
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -77,6 +78,13 @@ def network_bundle(root: Path) -> Bundle:
             synthetic=True,
             profile="benchmark",
             code=CodeIdentity(version="0", commit=None, dirty=False),
+            provenance=Provenance(
+                source=SourceInfo(kind="synthetic", name="none", sha256=""),
+                params={},
+                precision="float32",
+                threads=0,
+                processor="none",
+            ),
             files=files,
         )
 
@@ -87,5 +95,7 @@ def network_bundle(root: Path) -> Bundle:
         MODEL: content,
         INT8_MODEL: to_int8(content, noise, preprocessing),
         REFERENCE: reference.getvalue(),
+        CARD: b"",
+        SBOM: b"",
     }
     return write_bundle(root, files, describe)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cifarops.bundle.store import MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.bundle.store import Bundle, write_bundle
 from cifarops.data.snapshot import SourceInfo, write_snapshot
 from cifarops.deployment.code import CodeRelease, build_code
 from cifarops.deployment.deploy import deploy_release, stop
@@ -53,7 +53,7 @@ def bundles(settings: Settings) -> list[Bundle]:
     registry = Registry.of(settings)
     made = []
     for each in plain:
-        files = {name: (each.path / name).read_bytes() for name in (MODEL, REFERENCE)}
+        files = {name: (each.path / name).read_bytes() for name in each.manifest.files}
         manifest = each.manifest.model_copy(update={"snapshot": snapshot.id})
         made.append(
             write_bundle(settings.bundles, files, lambda _, manifest=manifest: manifest)  # type: ignore[misc]

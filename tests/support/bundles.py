@@ -12,13 +12,21 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity, Serving
+from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity, Provenance, Serving
 from cifarops.bundle.runtime import INPUT, OUTPUT
-from cifarops.bundle.store import INT8_MODEL, MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.bundle.store import CARD, INT8_MODEL, MODEL, REFERENCE, SBOM, Bundle, write_bundle
 from cifarops.data.preprocess import Preprocessing
+from cifarops.data.snapshot import SourceInfo
 
 COLOURS = ("red", "green", "blue")
 SIZE = 8
+PROVENANCE = Provenance(
+    source=SourceInfo(kind="synthetic", name="colours", sha256="0" * 64),
+    params={"data": {"source": "synthetic"}, "train": {"seed": 0}},
+    precision="float32",
+    threads=1,
+    processor="test",
+)
 _PARITY = Parity(images=0, max_logit_difference=0.0, tolerance=1e-3, equal_predictions=1.0)
 # Without a convolution there is nothing to quantize: both models are the same.
 _SERVING = Serving(
@@ -103,10 +111,12 @@ def bundle_of(
             synthetic=True,
             profile="smoke",
             code=CodeIdentity(version="0", commit=commit, dirty=False),
+            provenance=PROVENANCE,
             files=files,
         )
 
-    return write_bundle(root, {MODEL: model, INT8_MODEL: model, REFERENCE: reference.getvalue()}, describe)
+    files = {MODEL: model, INT8_MODEL: model, REFERENCE: reference.getvalue()}
+    return write_bundle(root, {**files, CARD: b"# Model card\n", SBOM: b"{}\n"}, describe)
 
 
 def _write(root: Path, model: bytes, classes: tuple[str, ...] = COLOURS, commit: str | None = None) -> Bundle:

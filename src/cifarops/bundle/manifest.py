@@ -1,10 +1,11 @@
 """What `bundle.json` says: everything needed to answer requests with the model, and where it came from."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cifarops.data.preprocess import Preprocessing
+from cifarops.data.snapshot import SourceInfo
 
 Precision = Literal["float32", "int8"]
 
@@ -68,6 +69,26 @@ class CodeIdentity(_Frozen):
     dirty: bool
 
 
+class Provenance(_Frozen):
+    """What it takes, besides code and snapshot, to make the bundle again.
+
+    Attributes:
+        source: Where the images came from.
+        params: The sections `data` and `train` of params.yaml, as they were then.
+        precision: Number format of the forward and backward pass.
+        threads: Threads that computed; another count rounds differently.
+        processor: What computed, by its own name; another kind rounds differently.
+        warm_start: SHA-256 of the weights that the training started from, or None where they were drawn.
+    """
+
+    source: SourceInfo
+    params: dict[str, Any]
+    precision: str
+    threads: int
+    processor: str
+    warm_start: str | None = None
+
+
 class Manifest(_Frozen):
     """The bundle's description.
 
@@ -78,6 +99,7 @@ class Manifest(_Frozen):
         snapshot: Id of the snapshot it was trained on.
         synthetic: Whether that snapshot was drawn by the program, so that every number must say so.
         profile: Parameter profile of the training.
+        provenance: What it takes to make it again.
         files: Every other file of the bundle by name.
     """
 
@@ -92,4 +114,5 @@ class Manifest(_Frozen):
     synthetic: bool
     profile: str
     code: CodeIdentity
+    provenance: Provenance
     files: dict[str, FileEntry]

@@ -17,6 +17,8 @@ MODEL = "model.onnx"
 INT8_MODEL = "model.int8.onnx"
 REFERENCE = "reference.npz"
 CARD = "card.md"
+SBOM = "sbom.cdx.json"
+_NEEDED = frozenset({MODEL, INT8_MODEL, REFERENCE, CARD, SBOM})
 
 
 class Bundle:
@@ -45,6 +47,11 @@ class Bundle:
     def int8_path(self) -> Path:
         """The int8 ONNX file; same input and output."""
         return self.path / INT8_MODEL
+
+    @property
+    def sbom_path(self) -> Path:
+        """The bill of materials, CycloneDX as JSON."""
+        return self.path / SBOM
 
     @property
     def reference_path(self) -> Path:
@@ -123,7 +130,7 @@ def open_bundle(path: Path) -> Bundle:
         raise _damaged(path, f"{MANIFEST} can't be read ({error})") from error
     if hashlib.sha256(content).hexdigest() != path.name:
         raise _damaged(path, f"{MANIFEST} does not match the digest")
-    if unlisted := {MODEL, INT8_MODEL, REFERENCE} - set(manifest.files):
+    if unlisted := _NEEDED - set(manifest.files):
         raise _damaged(path, f"{MANIFEST} does not list {', '.join(sorted(unlisted))}")
     for name, entry in manifest.files.items():
         file = path / name

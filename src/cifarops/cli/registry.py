@@ -6,10 +6,22 @@ from typing import Annotated
 
 import typer
 
-from cifarops.cli.common import JsonFlag, emit, facts, group, notes, pointed, table, write_pointer
-from cifarops.settings import Settings
+from cifarops.cli import registry_keys
+from cifarops.cli.common import (
+    JsonFlag,
+    emit,
+    facts,
+    group,
+    notes,
+    pointed,
+    progress_bars,
+    table,
+    write_pointer,
+)
+from cifarops.settings import EnvironmentName, Settings
 
-app = group("Versions: bundles that passed the gate.")
+app = group("Versions: bundles that passed the gate; their history, signatures and keys.")
+app.add_typer(registry_keys.app, name="keys")
 
 
 @app.command("list")
@@ -96,3 +108,81 @@ def register(
     write_pointer(out, document)
     emit(document, as_json=as_json, human=facts(f"Version {version.number}", document))
     notes.print(f"next: cifarops deploy promote {version.number} --to staging", highlight=False)
+
+
+@app.command()
+def sign(
+    number: Annotated[int, typer.Argument(metavar="VERSION", help="Version number.")],
+    environment: Annotated[EnvironmentName, typer.Option(help="Which environment may run it.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Sign a version for an environment again, after its key was revoked or a signature lost. Promotions sign by themselves."""
+    from cifarops.registry.versions import Registry
+
+    registry = Registry.of(Settings.from_environment())
+    version = registry.version(number)
+    registry.bundle(version)
+    signature = registry.sign(version, environment)
+    emit(
+        signature.model_dump(mode="json"),
+        as_json=as_json,
+        human=f"Version {number} is signed for {environment} with {signature.key}.",
+    )
+
+
+@app.command()
+def verify(
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NUMBER:HASH that an earlier verification printed and that was kept elsewhere; repeatable."
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check the decision history, every version's bundle and the signatures of what runs; exits 1 where one is not right."""
+    from cifarops.bundle.signature import Signatures
+    from cifarops.ledger.chain import Head
+    from cifarops.ledger.store import Ledger
+    from cifarops.registry.verify import verify as look
+    from cifarops.registry.versions import Registry
+
+    settings = Settings.from_environment()
+    heads = [Head.parse(text) for text in head or ()]
+    with Ledger(settings.ledger) as ledger, progress_bars() as progress:
+        found = look(
+            ledger,
+            Registry.of(settings).versions(),
+            bundles=settings.bundles,
+            signatures=Signatures.of(settings),
+            heads=heads,
+            progress=progress,
+        )
+    rows = [(each.where, each.what, each.fix) for each in found.problems]
+    right = f"{found.decisions} decisions and {found.versions} versions are as they were written. Head: {found.head}"
+    emit(
+        asdict(found),
+        as_json=as_json,
+        human=table("Not as it was written", ("where", "what", "do"), rows) if rows else right,
+    )
+    if rows:
+        raise typer.Exit(1)
+
+
+@app.command("accept-breaks")
+def accept_breaks(
+    reason: Annotated[str, typer.Option(help="What happened; kept in the history.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Go on from a history that was changed: every break in it goes on record, with your name and reason."""
+    from cifarops.ledger.store import Ledger
+
+    settings = Settings.from_environment()
+    with Ledger(settings.ledger) as ledger:
+        found = ledger.accept_breaks(settings.actor, reason)
+    emit(
+        [asdict(each) for each in found],
+        as_json=as_json,
+        human="\n".join(each.what for each in found)
+        or "The history is as it was written; nothing to accept.",
+    )

@@ -83,7 +83,7 @@ def _treacherous(scene: Scene) -> tuple[Version, Verdict]:
     verdict = scene.gate("specialist", bundle, scene.snapshot, against=scene.running())
     if verdict.answer != "promote":
         return scene.first_version, scene.verdict
-    return scene.registry.register(bundle, run_id=run.id, verdict=verdict), verdict
+    return scene.register(bundle, verdict), verdict
 
 
 def _with(params: Params, **train: float) -> Params:

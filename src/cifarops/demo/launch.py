@@ -89,7 +89,7 @@ def gate(scene: Scene, step: Step) -> None:
 
 def register(scene: Scene, step: Step) -> None:
     """Bundle and verdict to a version."""
-    scene.version = scene.registry.register(scene.bundle, run_id=scene.run.id, verdict=scene.verdict)
+    scene.version = scene.register(scene.bundle, scene.verdict)
     scene.first_version = scene.version
     step.result = {"version": scene.version.number}
     step.says = f"Version {scene.version.number} in the registry, alias `candidate`."

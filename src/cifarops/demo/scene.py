@@ -16,6 +16,7 @@ from cifarops.ledger.store import Ledger
 from cifarops.monitoring.check import MonitoringReport, check
 from cifarops.packaging.export import package
 from cifarops.progress import Progress
+from cifarops.registry.registration import register
 from cifarops.registry.versions import Registry, Version
 from cifarops.serving.client import Client
 from cifarops.settings import EnvironmentName, Settings
@@ -125,6 +126,18 @@ class Scene:
         )
         self.verdicts.append((name, verdict))
         return verdict
+
+    def register(self, bundle: Bundle, verdict: Verdict) -> Version:
+        """Make a bundle a version."""
+        return register(
+            bundle,
+            registry=self.registry,
+            ledger=self.ledger,
+            runs=self.settings.runs,
+            verdicts=self.settings.verdicts,
+            actor=self.settings.actor,
+            verdict=verdict,
+        )
 
     def promote(self, version: Version, environment: EnvironmentName, reason: str) -> None:
         """Promote a version and wait until the live server answers with it."""

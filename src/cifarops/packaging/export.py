@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarops.bundle.code import code_identity
-from cifarops.bundle.manifest import Manifest, Parity
+from cifarops.bundle.manifest import Manifest, Parity, Provenance
 from cifarops.bundle.runtime import OnnxFile, softmax
-from cifarops.bundle.store import CARD, INT8_MODEL, MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.bundle.store import CARD, INT8_MODEL, MODEL, REFERENCE, SBOM, Bundle, write_bundle
 from cifarops.data.snapshot import Snapshot
 from cifarops.errors import IntegrityError, UsageError
 from cifarops.evaluation.calibration import fit_temperature
@@ -19,6 +19,7 @@ from cifarops.machine import multiplies_int8
 from cifarops.packaging.card import write_card
 from cifarops.packaging.onnx import to_onnx
 from cifarops.packaging.quantize import to_int8
+from cifarops.packaging.sbom import write_sbom
 from cifarops.packaging.serving import choose_served
 from cifarops.packaging.speed import measure_speed
 from cifarops.progress import Progress, silent
@@ -75,7 +76,13 @@ def package(run: Run, snapshot: Snapshot, *, bundles: Path, progress: Progress =
     )
     bundle = write_bundle(
         bundles,
-        {MODEL: model, INT8_MODEL: int8, REFERENCE: _reference(answers, labels), CARD: card.encode()},
+        {
+            MODEL: model,
+            INT8_MODEL: int8,
+            REFERENCE: _reference(answers, labels),
+            CARD: card.encode(),
+            SBOM: write_sbom({MODEL: model, INT8_MODEL: int8}),
+        },
         lambda files: Manifest(
             classes=snapshot.classes,
             preprocessing=preprocessing,
@@ -87,6 +94,7 @@ def package(run: Run, snapshot: Snapshot, *, bundles: Path, progress: Progress =
             synthetic=snapshot.is_synthetic,
             profile=run.profile,
             code=code,
+            provenance=_provenance(run, snapshot),
             files=files,
         ),
     )
@@ -112,6 +120,18 @@ def check_parity(packaged: NDArray[np.float32], trained: NDArray[np.float32]) ->
         )
     return Parity(
         images=len(packaged), max_logit_difference=difference, tolerance=TOLERANCE, equal_predictions=equal
+    )
+
+
+def _provenance(run: Run, snapshot: Snapshot) -> Provenance:
+    params = run.params.model_dump(mode="json")
+    return Provenance(
+        source=snapshot.meta.source,
+        params={section: params[section] for section in ("data", "train")},
+        precision=run.precision,
+        threads=run.threads,
+        processor=run.processor,
+        warm_start=run.start_sha256,
     )
 
 

@@ -14,6 +14,7 @@ from cifarops.ledger.records import Decision, EnvironmentName
 from cifarops.ledger.store import Ledger
 from cifarops.packaging.export import package
 from cifarops.progress import Progress, silent
+from cifarops.registry.registration import register
 from cifarops.registry.versions import Registry, Version
 from cifarops.settings import Settings
 from cifarops.training.run import open_run
@@ -86,7 +87,17 @@ def retrain(
         progress=progress,
     )
     version = (
-        registry.register(bundle, run_id=run.id, verdict=verdict) if verdict.answer == "promote" else None
+        register(
+            bundle,
+            registry=registry,
+            ledger=ledger,
+            runs=settings.runs,
+            verdicts=settings.verdicts,
+            actor=settings.actor,
+            verdict=verdict,
+        )
+        if verdict.answer == "promote"
+        else None
     )
     ledger.record(
         Decision(

@@ -55,7 +55,9 @@ class Training(BaseModel):
         snapshot: Id of the snapshot.
         precision: Number format of the forward and backward pass, as chosen on this machine.
         threads: Threads that computed; another count rounds differently.
+        processor: What computes, by its own name; another kind rounds differently.
         warm_start: Id of the run whose weights it starts from, or None.
+        start_sha256: SHA-256 of those weights' file, or None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,7 +67,9 @@ class Training(BaseModel):
     snapshot: str
     precision: Precision
     threads: int
+    processor: str = "unknown"
     warm_start: str | None
+    start_sha256: str | None = None
     code: CodeIdentity
 
 

@@ -8,6 +8,8 @@ from cifarops.bundle.code import code_identity
 from cifarops.config import Params
 from cifarops.data.snapshot import Snapshot
 from cifarops.errors import UsageError
+from cifarops.files import sha256_file
+from cifarops.machine import processor_name
 from cifarops.progress import Progress, silent
 from cifarops.training.checkpoint import copy_tensors, load_tensors
 from cifarops.training.interrupt import InterruptionError, stop_on_signals
@@ -118,7 +120,9 @@ def _open(
         params=params,
         precision=precision,
         threads=threads,
+        processor=processor_name(),
         warm_start=warm_start.name if warm_start else None,
+        start_sha256=sha256_file(warm_start / WEIGHTS) if warm_start else None,
         code=code,
     )
 

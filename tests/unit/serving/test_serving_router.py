@@ -155,8 +155,9 @@ def test_a_server_of_a_code_release_follows_only_what_is_to_run_with_its_code(
 
 
 def set_beside(path: Path, canary: Canary | None = None, shadow: Shadow | None = None) -> int:
-    for beside in filter(None, (canary, shadow)):
-        signatures(path.parent).sign(beside.digest, "production")
+    for beside in (canary, shadow):
+        if beside is not None:
+            signatures(path.parent).sign(beside.digest, "production")
     with Ledger(path) as ledger:
         seen = ledger.environment("production")
         why = Decision("canary", "production", None, "ada", "")
