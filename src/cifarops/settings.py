@@ -128,6 +128,16 @@ class Settings:
         return self.workspace / "run"
 
     @property
+    def serving(self) -> Path:
+        """The file that says how servers are reached and how much they take."""
+        return self.workspace / "serving.yaml"
+
+    @property
+    def tokens(self) -> Path:
+        """The file of the servers' tokens, hashed."""
+        return self.workspace / "tokens.json"
+
+    @property
     def logs(self) -> Path:
         """Directory of the servers' output."""
         return self.workspace / "logs"

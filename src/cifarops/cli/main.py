@@ -16,8 +16,8 @@ from typer.core import TyperGroup
 from cifarops.cli.common import notes
 from cifarops.errors import CifaropsError
 
-_GROUPS = ("data", "evaluate", "registry", "deploy", "monitor", "simulate", "flow")
-_COMMANDS = ("demo", "doctor", "train", "package", "serve", "predict", "retrain")
+_GROUPS = ("data", "evaluate", "registry", "serve", "deploy", "monitor", "simulate", "flow")
+_COMMANDS = ("demo", "doctor", "train", "package", "predict", "retrain")
 _INTERRUPTED = ("Interrupted.", "Nothing is half-written; run the same command again to go on.")
 
 

@@ -8,6 +8,7 @@ import uvicorn
 
 from cifarops.serving.channel import Channel, Word
 from cifarops.serving.connection import Connection
+from cifarops.serving.crowd import Crowd
 from cifarops.serving.listening import BACKLOG
 
 _TURN_SECONDS = 0.02
@@ -19,6 +20,9 @@ class Acceptor(uvicorn.Server):
     Args:
         config: uvicorn's configuration.
         listening: The listening socket; it stays open while this server does not accept, and is closed when it stops.
+        crowd: Counts and bounds the connections.
+        drain: Called first when the server is to stop: says to whoever asks that it is not ready.
+        drain_s: Seconds from then on in which new connections are still taken, so that word gets around.
         on_started: Awaited when connections are accepted for the first time.
         on_stopping: Awaited before the server stops, while it still answers.
     """
@@ -28,16 +32,23 @@ class Acceptor(uvicorn.Server):
         config: uvicorn.Config,
         listening: socket.socket,
         *,
+        crowd: Crowd,
+        drain: Callable[[], None],
+        drain_s: float,
         on_started: Callable[[], Awaitable[None]],
         on_stopping: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(config)
         self.servers = []
         self._listening = listening
+        self._crowd = crowd
+        self._drain = drain
+        self._drain_s = drain_s
         self._on_started = on_started
         self._on_stopping = on_stopping
         self._heir: Channel | None = None
         self._giving: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def accepting(self) -> bool:
@@ -53,7 +64,9 @@ class Acceptor(uvicorn.Server):
         self._heir = None
         if not self.accepting:
             loop = asyncio.get_running_loop()
-            server = await loop.create_server(self._connection, sock=self._listening.dup(), backlog=BACKLOG)
+            server = await loop.create_server(
+                self._connection, sock=self._listening.dup(), backlog=BACKLOG, ssl=self.config.ssl
+            )
             self.servers.append(server)
 
     def yield_to(self, heir: Channel) -> None:
@@ -78,19 +91,24 @@ class Acceptor(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
         await self.lifespan.startup()
+        self._watching = asyncio.get_running_loop().create_task(self._crowd.watch())
         await self.accept()
         self.started = True
         await self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what was begun, and stop."""
+        self._drain()
         await self._on_stopping()
+        if self.accepting:
+            await asyncio.sleep(self._drain_s)
         # Unless another process holds it too, new clients are refused from now on instead of waiting in vain.
         self._listening.close()
         await super().shutdown(sockets)
 
     def _connection(self) -> Connection:
         return Connection(
+            crowd=self._crowd,
             on_idle=self._offer,
             config=self.config,
             server_state=self.server_state,
@@ -107,7 +125,7 @@ class Acceptor(uvicorn.Server):
     def _offer(self, connection: Connection) -> None:
         if self._heir is None or not connection.idle:
             return
-        if self._heir.say(Word.CONNECTION, connection.descriptor()):
+        if connection.movable and self._heir.say(Word.CONNECTION, connection.descriptor()):
             connection.leave()
         else:
             connection.stay()

@@ -7,15 +7,17 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from cifarops.serving import protocol
+from cifarops.serving.caller import caller_of
 from cifarops.serving.documents import document
 from cifarops.serving.limits import LimitedApp, read_image
-from cifarops.serving.metrics import CONTENT_TYPE, VERSION_KEY, MeasuredApp
+from cifarops.serving.metrics import CONTENT_TYPE, VERSION_KEY
 from cifarops.serving.mlflow_protocol import invocation_routes
 from cifarops.serving.oip import inference_routes
 from cifarops.serving.openapi import BINARY, DescribedApp, body_of
-from cifarops.serving.problems import ProblemError, problems
+from cifarops.serving.problems import BUSY, ProblemError, problems
 from cifarops.serving.router import sticky_key
 from cifarops.serving.service import Service
 
@@ -48,9 +50,9 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(inference_routes(service))
     app.include_router(invocation_routes(service))
     app.include_router(_state_routes(service))
-    app.add_middleware(LimitedApp)
-    app.add_middleware(MeasuredApp, metrics=service.metrics)
+    app.add_middleware(LimitedApp, held_bytes=service.bodies_bytes, metrics=service.metrics)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_failure)
     return app
@@ -62,13 +64,16 @@ def _prediction_routes(service: Service) -> APIRouter:
     @routes.post(
         "/predict",
         response_model=protocol.Answer,
-        responses=problems("missing-file", "invalid-request", "too-large", "unusable-image", "not-ready"),
+        responses=problems(
+            "missing-file", "invalid-request", "too-large", "unusable-image", "not-ready", *BUSY
+        ),
         openapi_extra={"requestBody": _IMAGE_BODY},
     )
     async def predict(request: Request) -> Response:
         """Classify one image: the file as raw body, or as `file` of a multipart form."""
         content = await read_image(request)
-        version, answer = await service.predict(service.assign(sticky_key(request)), content)
+        assignment = service.assign(sticky_key(request))
+        version, answer = await service.predict(caller_of(request.scope), assignment, content)
         request.scope[VERSION_KEY] = version
         return Response(answer, media_type="application/json")
 
@@ -138,6 +143,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         kind = _KIND_OF_STATUS.get(error.status_code, "invalid-request")
         error = ProblemError(kind, str(error.detail), headers=dict(error.headers or {}))
     return error.response(request.url.path)
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    return ProblemError("client-gone", "The client left before its request was read.").response(
+        request.url.path
+    )
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

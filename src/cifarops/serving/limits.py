@@ -7,6 +7,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cifarops.serving.metrics import Metrics
 from cifarops.serving.problems import ProblemError
 from cifarops.serving.sizes import MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES, MAX_JSON_BYTES
 
@@ -19,10 +20,14 @@ class LimitedApp:
 
     Args:
         app: The application inside.
+        held_bytes: Bytes of bodies that are held in memory at once; beyond it requests are told to come back.
+        metrics: Where refusals are counted.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, held_bytes: int, metrics: Metrics) -> None:
         self._app = app
+        self._room = held_bytes
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -31,19 +36,41 @@ class LimitedApp:
             return
         limit = _limit(scope["path"])
         if _declared_length(scope) > limit:
-            await _too_large(limit).response(scope["path"])(scope, receive, send)
+            await self._too_large(limit).response(scope["path"])(scope, receive, send)
             return
         received = 0
 
         async def counting() -> Message:
             nonlocal received
             message = await receive()
-            received += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            received += size
+            self._room -= size
             if received > limit:
-                raise _too_large(limit)
+                raise self._too_large(limit)
+            if self._room < 0:
+                raise self._no_room()
             return message
 
-        await self._app(scope, counting, send)
+        try:
+            await self._app(scope, counting, send)
+        finally:
+            self._room += received
+
+    def _too_large(self, limit: int) -> ProblemError:
+        self._metrics.refused("body")
+        return ProblemError(
+            "too-large",
+            f"The body is larger than {limit:,} bytes. Send a smaller or more compressed file.",
+        )
+
+    def _no_room(self) -> ProblemError:
+        self._metrics.refused("body")
+        return ProblemError(
+            "overloaded",
+            "Too many large requests are being read. Ask again later.",
+            headers={"Retry-After": "1"},
+        )
 
 
 async def read_image(request: Request) -> bytes:
@@ -89,9 +116,3 @@ def _declared_length(scope: Scope) -> int:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0
     return 0
-
-
-def _too_large(limit: int) -> ProblemError:
-    return ProblemError(
-        "too-large", f"The body is larger than {limit:,} bytes. Send a smaller or more compressed file."
-    )

@@ -12,13 +12,14 @@ from fastapi.responses import Response
 from cifarops.data.preprocess import decode
 from cifarops.ledger.records import Prediction
 from cifarops.serving import protocol
+from cifarops.serving.caller import caller_of
 from cifarops.serving.documents import read_model
 from cifarops.serving.engine import Engine, Outcome
 from cifarops.serving.metrics import VERSION_KEY
 from cifarops.serving.mlflow_messages import Invocation, InvocationAnswer
 from cifarops.serving.openapi import body_of
 from cifarops.serving.pixels import pixels_from_json, unusable
-from cifarops.serving.problems import problems
+from cifarops.serving.problems import BUSY, problems
 from cifarops.serving.router import sticky_key
 from cifarops.serving.service import Service
 from cifarops.serving.sizes import MAX_PIXELS
@@ -33,7 +34,9 @@ def invocation_routes(service: Service) -> APIRouter:
     @routes.post(
         "/invocations",
         response_model=InvocationAnswer,
-        responses=problems("invalid-request", "too-large", "unusable-image", "unusable-tensor", "not-ready"),
+        responses=problems(
+            "invalid-request", "too-large", "unusable-image", "unusable-tensor", "not-ready", *BUSY
+        ),
         openapi_extra=body_of(Invocation),
     )
     async def invocations(request: Request) -> Response:
@@ -41,7 +44,7 @@ def invocation_routes(service: Service) -> APIRouter:
         body = await request.body()
         assignment = service.assign(sticky_key(request))
         version, answer = await service.answer(
-            assignment, lambda engine: _ask(engine, body), _written, size=len(body)
+            caller_of(request.scope), assignment, lambda engine: _ask(engine, body), _written, size=len(body)
         )
         request.scope[VERSION_KEY] = version
         return Response(answer, media_type="application/json")

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 
 from cifarops.ledger.records import Prediction
 from cifarops.serving import protocol
+from cifarops.serving.caller import caller_of
 from cifarops.serving.engine import Engine, Outcome
 from cifarops.serving.metrics import VERSION_KEY
 from cifarops.serving.oip_messages import (
@@ -22,7 +23,7 @@ from cifarops.serving.oip_messages import (
 )
 from cifarops.serving.oip_tensors import HEAD_LENGTH, INPUT, MODEL, read_request, write_answer
 from cifarops.serving.openapi import BINARY, body_of
-from cifarops.serving.problems import ProblemError, problems
+from cifarops.serving.problems import BUSY, ProblemError, problems
 from cifarops.serving.router import Assignment, sticky_key
 from cifarops.serving.service import Service
 from cifarops.serving.sizes import MAX_IMAGES
@@ -124,7 +125,13 @@ def _add_model_routes(
         f"{path}/infer",
         responses=_INFERRED
         | problems(
-            "invalid-request", "not-offered", "unknown-model", "too-large", "unusable-tensor", "not-ready"
+            "invalid-request",
+            "not-offered",
+            "unknown-model",
+            "too-large",
+            "unusable-tensor",
+            "not-ready",
+            *BUSY,
         ),
         openapi_extra=body_of(InferRequest, BINARY) | {"parameters": [_HEAD_LENGTH_IN]},
     )
@@ -132,7 +139,9 @@ def _add_model_routes(
         """Classify images that come as a tensor."""
         body = await request.body()
         inference = _Inference(body, request.headers.get(HEAD_LENGTH))
-        version, answer = await service.answer(assignment, inference.ask, inference.write, size=len(body))
+        version, answer = await service.answer(
+            caller_of(request.scope), assignment, inference.ask, inference.write, size=len(body)
+        )
         request.scope[VERSION_KEY] = version
         return answer
 

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 from cifarops.serving import protocol
 from cifarops.serving.mlflow_messages import Invocation
 from cifarops.serving.oip_messages import InferRequest
-from cifarops.serving.problems import Problem, problems
+from cifarops.serving.problems import GUARDED, Problem, problems
 
 REFERENCE = "#/components/schemas/{model}"
 _READ_BY_HAND = (Problem, protocol.Feedback, InferRequest, Invocation)
@@ -48,3 +48,5 @@ def _correct(responses: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]  # FastAPI supposes that every path parameter can be refused
     responses.update({str(status): answer for status, answer in problems("internal").items()})
+    for status, answer in problems(*GUARDED).items():
+        responses.setdefault(str(status), answer)

@@ -39,20 +39,37 @@ class _Kind:
 KINDS = {
     "missing-file": _Kind(400, "No image was sent"),
     "invalid-request": _Kind(400, "The request can't be read"),
+    "no-token": _Kind(401, "A token is needed"),
+    "wrong-role": _Kind(403, "The token does not allow this"),
+    "wrong-origin": _Kind(403, "Pages of other sites may not ask"),
     "not-offered": _Kind(403, "This server does not do that"),
     "not-found": _Kind(404, "There is nothing here"),
     "unknown-model": _Kind(404, "There is no such model"),
     "unknown-prediction": _Kind(404, "There is no such prediction"),
     "method-not-allowed": _Kind(405, "This method is not allowed here"),
+    "too-slow": _Kind(408, "The request came too slowly"),
     "contradicting-label": _Kind(409, "The prediction has another label"),
     "too-large": _Kind(413, "The body is too large"),
+    "unsupported-encoding": _Kind(415, "The body is encoded"),
+    "wrong-host": _Kind(421, "The server has another name"),
     "unusable-image": _Kind(422, "The image can't be used"),
     "unusable-tensor": _Kind(422, "The tensor can't be used"),
     "unknown-label": _Kind(422, "There is no such class"),
+    "too-many-requests": _Kind(429, "You ask too much at once"),
+    "head-too-large": _Kind(431, "The head of the request is too large"),
+    "client-gone": _Kind(499, "The client closed the connection"),  # never sent; the status is nginx's
     "internal": _Kind(500, "The server failed"),
     "not-ready": _Kind(503, "No model is loaded"),
+    "overloaded": _Kind(503, "The server has too much to do"),
+    "too-many-connections": _Kind(503, "Too many connections"),
+    "tokens-unreadable": _Kind(503, "The tokens can't be read"),
     "ledger-unavailable": _Kind(503, "The ledger can't be written"),
+    "deadline-exceeded": _Kind(504, "The answer took too long"),
 }
+# What whoever asks a model may be told when there is too much to do.
+BUSY = ("unsupported-encoding", "too-many-requests", "overloaded", "deadline-exceeded")
+# What may be told before any route is looked at.
+GUARDED = ("no-token", "wrong-role", "wrong-origin", "wrong-host", "tokens-unreadable")
 
 
 class ProblemError(HTTPException):

@@ -18,6 +18,7 @@ from cifarops.serving.client import Client
 from cifarops.serving.metrics import Metrics
 from cifarops.serving.mirror import Mirror
 from cifarops.serving.problems import ProblemError
+from cifarops.serving.queue import Queue
 from cifarops.serving.recorder import Recorder
 from cifarops.serving.service import Service
 
@@ -61,7 +62,8 @@ def _private(service: Service) -> Iterator[str]:
     metrics = Metrics(service.environment, service.code_version)
     nowhere = Recorder(Path(), metrics=metrics, capacity=0)
     mirror = Mirror(service.environment, recorder=nowhere, metrics=metrics)
-    app = create_app(replace(service, metrics=metrics, recorder=nowhere, mirror=mirror))
+    private = replace(service, metrics=metrics, recorder=nowhere, mirror=mirror, queue=Queue(1, metrics))
+    app = create_app(private)
     server = uvicorn.Server(uvicorn.Config(app, http="httptools", lifespan="off", log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="rehearsal")

@@ -14,10 +14,12 @@ from cifarops.bundle.code import CodeRecord
 from cifarops.errors import CifaropsError, ConflictError, DataError, UsageError
 from cifarops.ledger.records import Attempt, EnvironmentName, Prediction
 from cifarops.serving import protocol
+from cifarops.serving.caller import Caller
 from cifarops.serving.engine import Engine, Outcome
 from cifarops.serving.metrics import Metrics
 from cifarops.serving.mirror import Ask, Mirror
 from cifarops.serving.problems import ProblemError
+from cifarops.serving.queue import Queue
 from cifarops.serving.recorder import Recorded, Recorder
 from cifarops.serving.router import Assignment, Router
 
@@ -31,6 +33,8 @@ class Service:
 
     Attributes:
         pool: Where images are decoded and classified, so that the event loop stays free.
+        queue: Whose turn it is there.
+        bodies_bytes: Bytes of request bodies that are held in memory at once.
         keep_images: Whether the images themselves go to the ledger.
         code: The code release that this process runs from, or None.
     """
@@ -41,6 +45,8 @@ class Service:
     metrics: Metrics
     mirror: Mirror
     pool: Executor
+    queue: Queue
+    bodies_bytes: int
     keep_images: bool
     code_version: str
     code: CodeRecord | None = None
@@ -65,14 +71,15 @@ class Service:
             )
         return assignment
 
-    async def predict(self, assignment: Assignment, content: bytes) -> tuple[int, bytes]:
+    async def predict(self, caller: Caller, assignment: Assignment, content: bytes) -> tuple[int, bytes]:
         """Answer one image file; returns the version that did, and the JSON of an `Answer`; raises as `answer` does."""
         return await self.answer(
-            assignment, lambda engine: [engine.answer(content)], _one_answer, size=len(content)
+            caller, assignment, lambda engine: [engine.answer(content)], _one_answer, size=len(content)
         )
 
     async def answer(
         self,
+        caller: Caller,
         assignment: Assignment,
         ask: Ask,
         write: Callable[[Sequence[Prediction]], _T],
@@ -82,6 +89,7 @@ class Service:
         """Ask a version about the images of one request, off the event loop, and record what it says.
 
         Args:
+            caller: Whose turn it has to be.
             assignment: Which versions deal with it.
             ask: Reads the images as a version takes them, and puts them to it.
             write: Makes the answer to the client.
@@ -91,12 +99,16 @@ class Service:
             The version that answered, and what `write` made.
 
         Raises:
-            ProblemError: An image can't be used (422), or whatever `ask` raises.
+            ProblemError: An image can't be used (422), it is not answered in time or at all (see `Queue.run`), or whatever
+                `ask` raises.
         """
         loop = asyncio.get_running_loop()
         try:
             with self.mirror.first_answer():
-                return await loop.run_in_executor(self.pool, self._answer, assignment, ask, write, size)
+                return await self.queue.run(
+                    caller,
+                    lambda: loop.run_in_executor(self.pool, self._answer, assignment, ask, write, size),
+                )
         except DataError as error:
             raise ProblemError("unusable-image", f"{error.message} {error.fix}") from error
 
@@ -195,9 +207,7 @@ class Service:
 
     def _note(self, assignment: Assignment, begun: float, *, failed: bool) -> None:
         version, seconds = assignment.engine.version, time.perf_counter() - begun
-        self.metrics.model_seconds.labels(version).observe(seconds)
-        if failed:
-            self.metrics.version_failures.labels(version).inc()
+        self.metrics.attempted(version, seconds, failed=failed)
         if assignment.compared:
             self.recorder.add(Attempt(time.time(), self.environment, version, failed, seconds))
 

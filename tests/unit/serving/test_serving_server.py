@@ -7,7 +7,9 @@ import pytest
 
 from cifarops.bundle.signature import Signatures
 from cifarops.errors import UnavailableError, UsageError
+from cifarops.serving.options import Options
 from cifarops.serving.server import serve
+from cifarops.serving.tokens import TokenFile
 from tests.support.serving import settings_of
 
 
@@ -21,13 +23,15 @@ def start(host: str, port: int, folder: Path, announce: str | None = None) -> No
         signatures=Signatures.of(settings_of(folder)),
         run=folder / "run",
         keep_images=False,
+        options=Options(),
+        tokens=TokenFile(folder / "tokens.json"),
         announce=announce,
     )
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "example.org", ""])
 def test_only_loopback_addresses_are_served(host: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="without a password"):
+    with pytest.raises(UsageError, match="without a token"):
         start(host, 0, tmp_path)
 
 
