@@ -38,10 +38,15 @@ def test_a_command_of_the_docs_exists(page: str, line: str) -> None:
     command: Any = COMMAND
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
-    assert not hasattr(command, "commands") or words[:1] in (
-        [],
-        ["--help"],
-        ["--version"],
+    assert (
+        not hasattr(command, "commands")
+        or command.invoke_without_command
+        or words[:1]
+        in (
+            [],
+            ["--help"],
+            ["--version"],
+        )
     ), f"{page}: no such command: {line}"
     known = {option for parameter in command.params for option in parameter.opts} | {"-h", "--help"}
     unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - known
