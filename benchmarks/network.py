@@ -1,6 +1,5 @@
 """A convolutional network of the size of a good small CIFAR-10 model, with random weights, as a bundle."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,11 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity, Provenance, Serving
-from cifarops.bundle.runtime import INPUT, OUTPUT
+from cifarops.bundle.runtime import FEATURES, INPUT, OUTPUT
 from cifarops.bundle.store import CARD, INT8_MODEL, MODEL, REFERENCE, SBOM, Bundle, write_bundle
 from cifarops.data.preprocess import Preprocessing
 from cifarops.data.snapshot import SourceInfo
+from cifarops.packaging.export import make_reference
 from cifarops.packaging.quantize import to_int8
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -42,14 +42,17 @@ def network_bundle(root: Path) -> Bundle:
     weights.append(numpy_helper.from_array(head, "head"))
     nodes += [
         helper.make_node("GlobalMaxPool", [below], ["top"]),
-        helper.make_node("Flatten", ["top"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "head"], [OUTPUT]),
+        helper.make_node("Flatten", ["top"], [FEATURES]),
+        helper.make_node("MatMul", [FEATURES, "head"], [OUTPUT]),
     ]
     graph = helper.make_graph(
         nodes,
         "network",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 3, _SIZE, _SIZE])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", len(CLASSES)])],
+        [
+            helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", len(CLASSES)]),
+            helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["n", channels]),
+        ],
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
@@ -88,13 +91,14 @@ def network_bundle(root: Path) -> Bundle:
             files=files,
         )
 
-    reference = io.BytesIO()
     labels = np.arange(100) % len(CLASSES)
-    np.savez(reference, logits=np.eye(len(CLASSES), dtype=np.float32)[labels], labels=labels)
+    features = random.normal(0, 1, (len(labels), channels)).astype(np.float32)
+    pixels = np.zeros((len(labels), _SIZE, _SIZE, 3), np.uint8)
+    reference = make_reference(np.eye(len(CLASSES), dtype=np.float32)[labels], features, pixels, labels)
     files = {
         MODEL: content,
         INT8_MODEL: to_int8(content, noise, preprocessing),
-        REFERENCE: reference.getvalue(),
+        REFERENCE: reference.to_bytes(),
         CARD: b"",
         SBOM: b"",
     }

@@ -13,10 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity, Provenance, Serving
-from cifarops.bundle.runtime import INPUT, OUTPUT
+from cifarops.bundle.reference import Reference, Sketch
+from cifarops.bundle.runtime import FEATURES, INPUT, OUTPUT
 from cifarops.bundle.store import CARD, INT8_MODEL, MODEL, REFERENCE, SBOM, Bundle, write_bundle
 from cifarops.data.preprocess import Preprocessing
 from cifarops.data.snapshot import SourceInfo
+from cifarops.data.statistics import STATISTICS
 
 COLOURS = ("red", "green", "blue")
 SIZE = 8
@@ -58,12 +60,15 @@ def colour_bundle(
     graph = helper.make_graph(
         [
             helper.make_node("GlobalAveragePool", [INPUT], ["pooled"]),
-            helper.make_node("Flatten", ["pooled"], ["means"]),
-            helper.make_node("MatMul", ["means", "weights"], [OUTPUT]),
+            helper.make_node("Flatten", ["pooled"], [FEATURES]),
+            helper.make_node("MatMul", [FEATURES, "weights"], [OUTPUT]),
         ],
         "colours",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 3, SIZE, SIZE])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", outputs])],
+        [
+            helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", outputs]),
+            helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["n", 3]),
+        ],
         [numpy_helper.from_array(weights, "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
@@ -94,10 +99,13 @@ def bundle_of(
     model: bytes = b"this is not a model",
     classes: tuple[str, ...] = COLOURS,
     commit: str | None = None,
+    traits: NDArray[np.float16] | None = None,
 ) -> Bundle:
-    """Write a bundle whose reference holds these answers on `valid`."""
-    reference = io.BytesIO()
-    np.savez(reference, logits=logits, labels=labels)
+    """Write a bundle whose reference holds these answers on `valid`, with three features."""
+    if traits is None:
+        traits = np.zeros((len(labels), 3 + 1 + len(STATISTICS)), np.float16)
+    sketch = Sketch(np.zeros(3, np.float32), np.eye(3, dtype=np.float32))
+    reference = Reference(logits, labels, traits, sketch)
 
     def describe(files: dict[str, FileEntry]) -> Manifest:
         return Manifest(
@@ -115,7 +123,7 @@ def bundle_of(
             files=files,
         )
 
-    files = {MODEL: model, INT8_MODEL: model, REFERENCE: reference.getvalue()}
+    files = {MODEL: model, INT8_MODEL: model, REFERENCE: reference.to_bytes()}
     return write_bundle(root, {**files, CARD: b"# Model card\n", SBOM: b"{}\n"}, describe)
 
 

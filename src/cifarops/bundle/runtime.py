@@ -14,6 +14,7 @@ from cifarops.machine import multiplies_int8
 
 INPUT = "images"
 OUTPUT = "logits"
+FEATURES = "features"
 
 
 class OnnxFile:
@@ -49,12 +50,19 @@ class OnnxFile:
         result: NDArray[np.float32] = logits
         return result
 
-    def logits_in_batches(
+    def outputs(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Answer a batch with logits, float32 (N, C), and what the last layer saw, float32 (N, F)."""
+        logits, features = self._session.run(
+            [OUTPUT, FEATURES], {INPUT: self._preprocessing.normalize(images)}
+        )
+        return logits, features
+
+    def outputs_in_batches(
         self, images: NDArray[np.uint8], *, batch: int = 256
-    ) -> Iterator[NDArray[np.float32]]:
-        """Yield the logits of `images` batch by batch, so that a caller can show progress."""
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Yield the outputs for `images` batch by batch, so that a caller can show progress."""
         for start in range(0, len(images), batch):
-            yield self.logits(np.asarray(images[start : start + batch]))
+            yield self.outputs(np.asarray(images[start : start + batch]))
 
 
 class OnnxModel(OnnxFile):

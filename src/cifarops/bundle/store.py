@@ -55,7 +55,7 @@ class Bundle:
 
     @property
     def reference_path(self) -> Path:
-        """What monitoring compares with: `logits` float32 (N, C), `labels` int64 (N,), of `valid`."""
+        """What monitoring compares with; see `bundle.reference`."""
         return self.path / REFERENCE
 
 

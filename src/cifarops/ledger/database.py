@@ -11,7 +11,7 @@ from cifarops.errors import ConflictError, IntegrityError
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS predictions (
   seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at REAL NOT NULL, environment TEXT NOT NULL,
-  version INTEGER NOT NULL, label INTEGER NOT NULL, probabilities BLOB NOT NULL, image BLOB);
+  version INTEGER NOT NULL, label INTEGER NOT NULL, probabilities BLOB NOT NULL, image BLOB, traits BLOB);
 CREATE INDEX IF NOT EXISTS predictions_by_environment ON predictions (environment, seq);
 CREATE TABLE IF NOT EXISTS classes (version INTEGER PRIMARY KEY, names TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS feedback (
@@ -40,6 +40,7 @@ _LATER_COLUMNS = {
     "environments": {"code": "TEXT", "previous_code": "TEXT", "canary": "TEXT", "shadow": "TEXT"},
     "decisions": {"previous": "TEXT", "hash": "TEXT"},
     "feedback": {"actor": "TEXT"},
+    "predictions": {"traits": "BLOB"},
 }
 _PATIENCE_SECONDS = 10
 

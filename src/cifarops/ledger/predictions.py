@@ -4,7 +4,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,10 @@ from cifarops.ledger.database import Database
 from cifarops.ledger.records import EnvironmentName, Prediction, Window
 
 _IMAGE_CHANNELS = 3
+_SELECT_WINDOW = (
+    "SELECT p.seq, p.id, p.at, p.version, p.label, p.probabilities, COALESCE(f.label, -1), p.traits"
+    " FROM predictions p LEFT JOIN feedback f ON f.prediction_id = p.id WHERE p.environment = ?"
+)
 
 
 class Predictions(Database):
@@ -34,7 +38,8 @@ class Predictions(Database):
                 p.version,
                 p.label,
                 p.probabilities.astype("<f4").tobytes(),
-                None if p.image is None else p.image.tobytes(),
+                p.image.tobytes() if p.keep_image and p.image is not None else None,
+                None if p.traits is None else p.traits.astype("<f2").tobytes(),
             )
             for p in predictions
         ]
@@ -44,8 +49,8 @@ class Predictions(Database):
             [(version, json.dumps(classes)) for version, classes in names],
         )
         connection.executemany(
-            "INSERT INTO predictions (id, at, environment, version, label, probabilities, image)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO predictions (id, at, environment, version, label, probabilities, image, traits)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
 
@@ -117,27 +122,28 @@ class Predictions(Database):
             DataError: The versions among them know different numbers of classes.
         """
         rows = self._rows(
-            "SELECT p.id, p.at, p.version, p.label, p.probabilities, COALESCE(f.label, -1) FROM predictions p"
-            " LEFT JOIN feedback f ON f.prediction_id = p.id"
-            " WHERE p.environment = ? AND (? IS NULL OR p.version = ?) AND (NOT ? OR f.label IS NOT NULL)"
+            f"{_SELECT_WINDOW} AND (? IS NULL OR p.version = ?) AND (NOT ? OR f.label IS NOT NULL)"
             " ORDER BY p.seq DESC LIMIT ?",
             (environment, version, version, labelled, last),
         )[::-1]
-        ids, at, versions, predicted, probabilities, truth = zip(*rows, strict=True) if rows else [()] * 6
-        if len({len(row) for row in probabilities}) > 1:
-            raise DataError(
-                f"The newest predictions of {environment} have different numbers of classes.",
-                fix="Look at one version at a time.",
-            )
-        flat = np.frombuffer(b"".join(probabilities), dtype="<f4")
-        return Window(
-            ids=tuple(ids),
-            at=np.array(at, dtype=np.float64),
-            versions=np.array(versions, dtype=np.int64),
-            predicted=np.array(predicted, dtype=np.int64),
-            probabilities=flat.reshape(len(rows), -1) if rows else flat.reshape(0, 0),
-            truth=np.array(truth, dtype=np.int64),
+        return _window(rows, environment)
+
+    def predictions_after(
+        self, environment: EnvironmentName, *, seq: int, version: int, limit: int
+    ) -> Window:
+        """Return the next predictions of a version behind a position in the ledger, in the order they were written.
+
+        Args:
+            environment: Which environment.
+            seq: The position; 0 begins at the first one.
+            version: Which version answered.
+            limit: How many at most.
+        """
+        rows = self._rows(
+            f"{_SELECT_WINDOW} AND p.version = ? AND p.seq > ? ORDER BY p.seq LIMIT ?",
+            (environment, version, seq, limit),
         )
+        return _window(rows, environment)
 
     def labelled_images(
         self, environment: EnvironmentName, *, last: int
@@ -159,6 +165,36 @@ class Predictions(Database):
         flat = np.frombuffer(b"".join(image for image, _ in rows), dtype=np.uint8)
         images = flat.reshape(len(rows), side, side, _IMAGE_CHANNELS)
         return images, np.array([label for _, label in rows], dtype=np.int64)
+
+
+def _window(rows: Sequence[tuple[Any, ...]], environment: EnvironmentName) -> Window:
+    seqs, ids, at, versions, predicted, probabilities, truth, traits = (
+        zip(*rows, strict=True) if rows else [()] * 8
+    )
+    if len({len(row) for row in probabilities}) > 1:
+        raise DataError(
+            f"The newest predictions of {environment} have different numbers of classes.",
+            fix="Look at one version at a time.",
+        )
+    flat = np.frombuffer(b"".join(probabilities), dtype="<f4")
+    return Window(
+        ids=tuple(ids),
+        at=np.array(at, dtype=np.float64),
+        versions=np.array(versions, dtype=np.int64),
+        predicted=np.array(predicted, dtype=np.int64),
+        probabilities=flat.reshape(len(rows), -1) if rows else flat.reshape(0, 0),
+        truth=np.array(truth, dtype=np.int64),
+        traits=_traits(traits),
+        seq=max(seqs, default=0),
+    )
+
+
+def _traits(stored: Sequence[bytes | None]) -> NDArray[np.float16]:
+    """Return the rows of one length, the newest's; what has another length or is not there is NaN."""
+    size = next((len(row) for row in reversed(stored) if row), 0)
+    missing = np.full(size // 2, np.nan, "<f2").tobytes()
+    whole = b"".join(row if row and len(row) == size else missing for row in stored)
+    return np.frombuffer(whole, dtype="<f2").reshape(len(stored), size // 2)
 
 
 def _no_prediction(prediction_id: str) -> UsageError:

@@ -46,8 +46,10 @@ class Prediction:
         version: Registry version that answered.
         label: Predicted class index.
         probabilities: Calibrated, float32 (C,).
-        image: The network's input before normalisation, uint8 (S, S, 3), or None where images are not kept.
+        image: The network's input before normalisation, uint8 (S, S, 3), or None.
         classes: What the version calls its classes, so that labels can come by name; empty where none will.
+        keep_image: Whether the image itself is stored.
+        traits: What monitoring keeps of the image, float16 (T,), as `bundle.reference` names them, or None.
     """
 
     id: str
@@ -58,6 +60,8 @@ class Prediction:
     probabilities: NDArray[np.float32]
     image: NDArray[np.uint8] | None = None
     classes: tuple[str, ...] = ()
+    keep_image: bool = True
+    traits: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Window:
         predicted: int64 (N,), class indices.
         probabilities: float32 (N, C).
         truth: int64 (N,), the true class index, or -1 where no label has come.
+        traits: float16 (N, T), NaN where none were kept; T is 0 where that is so everywhere.
+        seq: Position in the ledger of the newest, or 0.
     """
 
     ids: tuple[str, ...]
@@ -79,6 +85,8 @@ class Window:
     predicted: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     truth: NDArray[np.int64]
+    traits: NDArray[np.float16]
+    seq: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,13 +1,12 @@
 """Has the world changed? The model's own outputs tell, before any label comes."""
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from cifarops.bundle.runtime import softmax
+from cifarops.bundle.reference import load_reference
 from cifarops.bundle.store import Bundle
 from cifarops.config import MonitorParams
-from cifarops.errors import DataError, IntegrityError
+from cifarops.errors import DataError
 from cifarops.ledger.records import Window
 from cifarops.monitoring.ks import ks_distance, ks_p_value
 
@@ -59,7 +58,7 @@ def check_drift(window: Window, bundle: Bundle, params: MonitorParams) -> DriftC
             predictions=n,
             message=f"Too few predictions to check for drift: {n} of at least {MIN_PREDICTIONS}.",
         )
-    reference = reference_probabilities(bundle)
+    reference = load_reference(bundle).probabilities(bundle.manifest.temperature)
     classes = bundle.manifest.classes
     if window.probabilities.shape[1] != len(classes):
         raise DataError(
@@ -81,20 +80,3 @@ def check_drift(window: Window, bundle: Bundle, params: MonitorParams) -> DriftC
         shifted_class=shifted,
         message=f"Drift: {found}." if drift else f"No drift: {found}.",
     )
-
-
-def reference_probabilities(bundle: Bundle) -> NDArray[np.float32]:
-    """Return the calibrated probabilities on `valid`, float32 (N, C).
-
-    Raises:
-        IntegrityError: The reference can't be read.
-    """
-    try:
-        with np.load(bundle.reference_path, allow_pickle=False) as stored:
-            logits: NDArray[np.float32] = stored["logits"]
-    except (OSError, ValueError, KeyError) as error:
-        raise IntegrityError(
-            f"The reference of bundle {bundle.digest[:12]} can't be read: {error}.",
-            fix="Package the run again.",
-        ) from error
-    return softmax(logits / np.float32(bundle.manifest.temperature))

@@ -1,6 +1,5 @@
 """From a run to a bundle: exported, proved to answer as the network does, quantized, calibrated, measured, described."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,11 @@ from numpy.typing import NDArray
 
 from cifarops.bundle.code import code_identity
 from cifarops.bundle.manifest import Manifest, Parity, Provenance
+from cifarops.bundle.reference import Reference, Sketch
 from cifarops.bundle.runtime import OnnxFile, softmax
 from cifarops.bundle.store import CARD, INT8_MODEL, MODEL, REFERENCE, SBOM, Bundle, write_bundle
 from cifarops.data.snapshot import Snapshot
+from cifarops.data.statistics import image_statistics
 from cifarops.errors import IntegrityError, UsageError
 from cifarops.evaluation.calibration import fit_temperature
 from cifarops.evaluation.metrics import accuracy, expected_calibration_error, negative_log_likelihood
@@ -55,14 +56,16 @@ def package(run: Run, snapshot: Snapshot, *, bundles: Path, progress: Progress =
     model = to_onnx(network, size=preprocessing.size)
     int8 = to_int8(model, snapshot.images("train"), preprocessing)
     images, labels = snapshot.images("valid"), np.array(snapshot.labels("valid"))
-    exact = _answers(OnnxFile(model, preprocessing, name=f"the model of run {run.id}"), images, progress)
+    exact, features = _outputs(
+        OnnxFile(model, preprocessing, name=f"the model of run {run.id}"), images, progress
+    )
     parity = check_parity(exact, logits(network, images, Normalizer(preprocessing)))
-    rounded = _answers(
+    rounded, rounded_features = _outputs(
         OnnxFile(int8, preprocessing, name=f"the int8 model of run {run.id}"), images, progress
     )
     speed = measure_speed(model, int8, preprocessing, run.path)
     serving = choose_served(exact, rounded, labels, factor=speed.factor, supported=multiplies_int8())
-    answers = rounded if serving.precision == "int8" else exact
+    answers, features = (rounded, rounded_features) if serving.precision == "int8" else (exact, features)
     temperature = fit_temperature(answers, labels)
     probabilities = softmax(answers / np.float32(temperature))
     metrics = {
@@ -70,6 +73,7 @@ def package(run: Run, snapshot: Snapshot, *, bundles: Path, progress: Progress =
         "ece": expected_calibration_error(probabilities, labels),
         "nll": negative_log_likelihood(probabilities, labels),
     }
+    reference = make_reference(answers, features, images, labels)
     code = code_identity()
     card = write_card(
         run, snapshot, metrics=metrics, parity=parity, serving=serving, temperature=temperature, code=code
@@ -79,7 +83,7 @@ def package(run: Run, snapshot: Snapshot, *, bundles: Path, progress: Progress =
         {
             MODEL: model,
             INT8_MODEL: int8,
-            REFERENCE: _reference(answers, labels),
+            REFERENCE: reference.to_bytes(),
             CARD: card.encode(),
             SBOM: write_sbom({MODEL: model, INT8_MODEL: int8}),
         },
@@ -142,15 +146,24 @@ def _network(run: Run, snapshot: Snapshot) -> Network:
     return network.eval()
 
 
-def _answers(model: OnnxFile, images: NDArray[np.uint8], progress: Progress) -> NDArray[np.float32]:
-    parts = []
-    for index, part in enumerate(model.logits_in_batches(images, batch=_BATCH)):
-        parts.append(part)
+def make_reference(
+    logits: NDArray[np.float32],
+    features: NDArray[np.float32],
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+) -> Reference:
+    """Return what monitoring compares with: answers on `valid` and the traits of its images."""
+    sketch = Sketch.fitted(features)
+    statistics = image_statistics(np.asarray(images)).astype(np.float16)
+    return Reference(logits, labels, np.hstack([sketch(features), statistics]), sketch)
+
+
+def _outputs(
+    model: OnnxFile, images: NDArray[np.uint8], progress: Progress
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    logits, features = [], []
+    for index, (answers, seen) in enumerate(model.outputs_in_batches(images, batch=_BATCH)):
+        logits.append(answers)
+        features.append(seen)
         progress("packaging", min((index + 1) * _BATCH, len(images)), len(images))
-    return np.concatenate(parts)
-
-
-def _reference(answers: NDArray[np.float32], labels: NDArray[np.int64]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, logits=answers, labels=labels)
-    return buffer.getvalue()
+    return np.concatenate(logits), np.concatenate(features)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarops.bundle.runtime import OnnxModel
+from cifarops.bundle.reference import load_sketch
+from cifarops.bundle.runtime import OnnxModel, softmax
 from cifarops.bundle.store import find_bundle
 from cifarops.data.preprocess import decode_image
 from cifarops.errors import IntegrityError
@@ -23,11 +24,13 @@ class Outcome:
         label: Predicted class index.
         probabilities: Calibrated, float32 (C,).
         image: What the model saw before normalisation, uint8 (S, S, 3).
+        sketch: The last features in a few numbers, float16 (P + 1,), for monitoring.
     """
 
     label: int
     probabilities: NDArray[np.float32]
     image: NDArray[np.uint8]
+    sketch: NDArray[np.float16]
 
 
 class Engine:
@@ -54,6 +57,8 @@ class Engine:
         self.classes = bundle.manifest.classes
         self.size = bundle.manifest.preprocessing.size
         self._model = OnnxModel(bundle)
+        self._temperature = np.float32(bundle.manifest.temperature)
+        self._sketch = load_sketch(bundle)
         self._warm_up()
 
     def answer(self, content: bytes) -> Outcome:
@@ -63,25 +68,25 @@ class Engine:
             DataError: The file is no image, is damaged or has more than `MAX_PIXELS` pixels.
         """
         image = decode_image(content, self.size, max_pixels=MAX_PIXELS)
-        probabilities = self._model.probabilities(image[None])[0]
-        return Outcome(int(probabilities.argmax()), probabilities, image)
+        return self.answer_pixels(image[None])[0]
 
     def answer_pixels(self, images: NDArray[np.uint8]) -> list[Outcome]:
         """Classify images of the model's own size, uint8 (N, size, size, 3), a few at a time to keep memory bounded."""
-        return [
-            Outcome(int(probabilities.argmax()), probabilities, image)
-            for start in range(0, len(images), _TOGETHER)
-            for image, probabilities in zip(
-                images[start : start + _TOGETHER],
-                self._model.probabilities(images[start : start + _TOGETHER]),
-                strict=True,
+        outcomes: list[Outcome] = []
+        for start in range(0, len(images), _TOGETHER):
+            some = images[start : start + _TOGETHER]
+            logits, features = self._model.outputs(some)
+            probabilities = softmax(logits / self._temperature)
+            outcomes += map(
+                Outcome, probabilities.argmax(axis=1).tolist(), probabilities, some, self._sketch(features)
             )
-        ]
+        return outcomes
 
     def _warm_up(self) -> None:
         blank = np.zeros((1, self.size, self.size, 3), np.uint8)
         try:
-            logits = self._model.logits(blank)
+            logits, features = self._model.outputs(blank)
+            self._sketch(features)
         except Exception as error:  # ONNX Runtime raises a type of its own for each cause
             raise self._refused(f"it fails on an image of its own size ({error})") from error
         if logits.shape != (1, len(self.classes)) or not np.isfinite(logits).all():

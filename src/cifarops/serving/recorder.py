@@ -11,6 +11,7 @@ from cifarops.errors import CifaropsError, UnavailableError
 from cifarops.ledger.records import Attempt, Prediction, Shadowed
 from cifarops.ledger.store import Ledger
 from cifarops.serving.metrics import Metrics
+from cifarops.serving.traits import with_statistics
 
 Recorded = Literal["recorded", "known"]
 Record = Prediction | Attempt | Shadowed
@@ -105,7 +106,7 @@ class Recorder:
 
     def _store(self, batch: list[Record]) -> None:
         try:
-            self._open().add_records(batch)
+            self._open().add_records(with_statistics(batch))
         except CifaropsError:
             self._lost(batch)
             self._forget_ledger()

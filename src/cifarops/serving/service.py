@@ -186,8 +186,10 @@ class Service:
             version=engine.version,
             label=outcome.label,
             probabilities=outcome.probabilities,
-            image=outcome.image if self.keep_images else None,
+            image=outcome.image,
             classes=engine.classes,
+            keep_image=self.keep_images,
+            traits=outcome.sketch,
         )
 
     def _first_answer(self, assignment: Assignment, ask: Ask) -> tuple[Engine, Sequence[Outcome]]:

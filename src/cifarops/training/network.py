@@ -72,9 +72,13 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, (N, classes)."""
-        features = self.stages(self.reduce(functional.relu(self.stem(images))))
-        logits: Tensor = self.head(features.amax(dim=(2, 3)))
+        logits: Tensor = self.head(self.features(images))
         return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the last layer sees, (N, channels of the third stage)."""
+        maps: Tensor = self.stages(self.reduce(functional.relu(self.stem(images))))
+        return maps.amax(dim=(2, 3))
 
     @torch.no_grad()
     def whiten(self, images: Tensor) -> None:

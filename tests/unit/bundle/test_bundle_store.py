@@ -138,8 +138,9 @@ def test_the_model_answers_alone_as_in_a_batch(bundle: Bundle) -> None:
     together = model.logits(images)
     assert together.dtype == np.float32
     assert (together.argmax(axis=1) == labels).all()
-    in_batches = np.concatenate(list(model.logits_in_batches(images, batch=7)))
-    np.testing.assert_allclose(in_batches, together, atol=1e-5)
+    logits, features = zip(*model.outputs_in_batches(images, batch=7), strict=True)
+    np.testing.assert_allclose(np.concatenate(logits), together, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(features) @ np.eye(3) * 4, together, atol=1e-5)
     np.testing.assert_allclose(model.probabilities(images).sum(axis=1), 1, atol=1e-6)
 
 

@@ -21,7 +21,9 @@ def test_a_server_does_not_get_the_tokens_of_the_pipeline(
     monkeypatch.setenv("CIFAROPS_MARK", "handed on")
     process, _ = launch("staging", ["--help"], workspace=tmp_path)
     while not (inherited := Path(f"/proc/{process.pid}/environ").read_bytes()):
-        assert process.poll() is None, "ended before its environment could be read"  # empty until it has begun
+        assert (
+            process.poll() is None
+        ), "ended before its environment could be read"  # empty until it has begun
     process.wait()
     assert b"CIFAROPS_MARK=handed on" in inherited
     assert b"kept back" not in inherited

@@ -60,6 +60,30 @@ def test_window_gives_back_what_was_stored_oldest_first(ledger: Ledger) -> None:
     assert len(ledger.window("staging", last=2)) == 0
 
 
+def test_predictions_are_read_on_from_where_the_last_reading_ended(ledger: Ledger) -> None:
+    ledger.add_predictions([prediction(name, version=1 + (name == "b")) for name in "abcd"])
+    first = ledger.predictions_after("production", seq=0, version=1, limit=2)
+    rest = ledger.predictions_after("production", seq=first.seq, version=1, limit=2)
+    assert (first.ids, rest.ids) == (("a", "c"), ("d",))
+    assert len(ledger.predictions_after("production", seq=rest.seq, version=1, limit=2)) == 0
+
+
+def test_traits_come_back_and_are_nan_where_none_were_kept(ledger: Ledger) -> None:
+    traits = np.array([1.5, -2], np.float16)
+    ledger.add_predictions([prediction("a"), replace(prediction("b"), traits=traits)])
+    window = ledger.window("production", last=2)
+    assert window.traits.dtype == np.float16
+    np.testing.assert_array_equal(window.traits, [[np.nan, np.nan], [1.5, -2]])
+    assert ledger.window("production", last=1, version=2).traits.shape == (0, 0)
+
+
+def test_an_image_is_stored_only_where_it_is_to_be_kept(ledger: Ledger) -> None:
+    ledger.add_predictions([replace(prediction("a", side=4), keep_image=False), prediction("b", side=4)])
+    for name in "ab":
+        ledger.add_feedback(name, 1)
+    assert len(ledger.labelled_images("production", last=9)[1]) == 1
+
+
 def test_versions_with_other_classes_are_not_mixed_up(ledger: Ledger) -> None:
     ledger.add_predictions([prediction("a", classes=2), prediction("b", version=2, classes=4)])
     with pytest.raises(DataError, match="different numbers of classes"):

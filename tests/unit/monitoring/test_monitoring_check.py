@@ -55,6 +55,7 @@ def window(logits: NDArray[np.float32], *, temperature: float = 1.5) -> Window:
         predicted=logits.argmax(axis=1),
         probabilities=softmax(logits / np.float32(temperature)),
         truth=np.full(n, -1),
+        traits=np.empty((n, 0), np.float16),
     )
 
 

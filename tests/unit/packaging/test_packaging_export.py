@@ -1,4 +1,3 @@
-import io
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +5,11 @@ import onnx
 import onnxruntime
 import pytest
 
+from cifarops.bundle.reference import load_reference
 from cifarops.bundle.runtime import INPUT, OUTPUT, OnnxModel
 from cifarops.bundle.store import CARD, Bundle
 from cifarops.data.snapshot import Snapshot
+from cifarops.data.statistics import image_statistics
 from cifarops.errors import IntegrityError, UsageError
 from cifarops.evaluation.metrics import accuracy, expected_calibration_error
 from cifarops.packaging.export import TOLERANCE, check_parity, package
@@ -34,16 +35,26 @@ def bundle(run: Run, snapshot: Snapshot, tmp_path_factory: pytest.TempPathFactor
 def test_the_bundle_says_what_the_packaged_model_answers(bundle: Bundle, snapshot: Snapshot) -> None:
     images, labels = snapshot.images("valid"), np.array(snapshot.labels("valid"))
     model = OnnxModel(bundle)
-    reference = np.load(io.BytesIO(bundle.reference_path.read_bytes()), allow_pickle=False)
-    np.testing.assert_allclose(model.logits(images), reference["logits"], atol=1e-4)
-    assert reference["logits"].dtype == np.float32
-    assert reference["labels"].dtype == np.int64
-    np.testing.assert_array_equal(reference["labels"], labels)
+    reference = load_reference(bundle)
+    np.testing.assert_allclose(model.logits(images), reference.logits, atol=1e-4)
+    assert reference.logits.dtype == np.float32
+    assert reference.labels.dtype == np.int64
+    np.testing.assert_array_equal(reference.labels, labels)
     probabilities = model.probabilities(images)
     metrics = bundle.manifest.metrics
     assert metrics["accuracy"] == accuracy(probabilities, labels)
     assert metrics["ece"] == pytest.approx(expected_calibration_error(probabilities, labels), abs=1e-3)
     assert metrics.keys() == {"accuracy", "ece", "nll"}
+
+
+def test_the_reference_holds_the_traits_that_serving_computes(bundle: Bundle, snapshot: Snapshot) -> None:
+    images = np.asarray(snapshot.images("valid"))
+    reference = load_reference(bundle)
+    _, features = OnnxModel(bundle).outputs(images)
+    assert reference.traits.dtype == np.float16
+    assert reference.traits.shape == (90, len(reference.trait_names))
+    traits = np.hstack([reference.sketch(features), image_statistics(images)])
+    np.testing.assert_allclose(reference.traits.astype(np.float32), traits, rtol=2e-3, atol=2e-2)
 
 
 def test_identity_and_parity_are_recorded(bundle: Bundle, snapshot: Snapshot) -> None:

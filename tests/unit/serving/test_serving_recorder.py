@@ -1,10 +1,12 @@
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cifarops.data.statistics import image_statistics
 from cifarops.errors import ConflictError, DataError, IntegrityError, UnavailableError, UsageError
 from cifarops.ledger.records import Prediction
 from cifarops.ledger.store import Ledger
@@ -96,3 +98,16 @@ def test_a_full_queue_costs_what_comes_next(tmp_path: Path, metrics: Metrics) ->
         written = len(ledger.window("production", last=200))
     assert 9 <= written <= 13  # the queue, and what was taken out of it before the lock bit
     assert lost(metrics) == 101 - written
+
+
+def test_traits_are_completed_with_the_pixel_statistics(tmp_path: Path, metrics: Metrics) -> None:
+    sketch = np.array([1, 2, 3], np.float16)
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
+    sized = [images[0], images[1], images[2, :6, :6]]
+    with Recorder(tmp_path / "ledger.db", metrics=metrics) as recorder:
+        for k, image in enumerate(sized):
+            recorder.add(replace(prediction(str(k)), image=image, keep_image=False, traits=sketch))
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        window = ledger.window("production", last=3)
+    expected = np.stack([np.concatenate([sketch, image_statistics(image[None])[0]]) for image in sized])
+    np.testing.assert_allclose(window.traits.astype(np.float32), expected, rtol=2e-3)
