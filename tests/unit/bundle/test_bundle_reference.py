@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cifarops.bundle.reference import DIRECTIONS, Sketch, load_reference, load_sketch
-from cifarops.bundle.store import INT8_MODEL, MODEL, REFERENCE, Bundle, write_bundle
+from cifarops.bundle.store import REFERENCE, Bundle, write_bundle
 from cifarops.data.statistics import STATISTICS
 from cifarops.errors import IntegrityError
 from tests.support.bundles import colour_bundle
@@ -41,8 +41,9 @@ def test_a_reference_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def _rewritten(bundle: Bundle, reference: bytes) -> Bundle:
-    model = bundle.model_path.read_bytes()
-    files = {MODEL: model, INT8_MODEL: model, REFERENCE: reference}
+    files = {name: (bundle.path / name).read_bytes() for name in bundle.manifest.files} | {
+        REFERENCE: reference
+    }
     return write_bundle(
         bundle.path.parent, files, lambda entries: bundle.manifest.model_copy(update={"files": entries})
     )
