@@ -65,7 +65,7 @@ def test_fetching_leaves_a_persons_own_branches_and_tags_alone(project: Project)
     git("tag", "v9.9.9")
     git("tag", "--force", "v1.0.0")
     git.fetch()
-    assert list(git.remote_tags("v*")) == ["v1.0.0"]
+    assert list(git.remote_tags()) == ["v1.0.0"]
     assert git.remote_tags()["v1.0.0"] == project.tip("main")
     assert git.commit("refs/tags/v1.0.0") == git.commit("v9.9.9") == own
 

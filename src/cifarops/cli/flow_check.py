@@ -29,29 +29,25 @@ def branch(name: Name = None, as_json: JsonFlag = False) -> None:
 
 
 @app.command()
-def commit(as_json: JsonFlag = False) -> None:
-    """Refuse a commit on a protected branch, on one with an invalid name, or on none."""
-    from cifarops.flow.checks import check_commit
-    from cifarops.flow.git import Git
-    from cifarops.flow.policy import POLICY, load_policy
-
-    git = Git.find(Path.cwd())
-    emit(asdict(check_commit(git, load_policy(git.root / POLICY))), as_json=as_json)
-
-
-@app.command()
-def message(
-    file: Annotated[Path, typer.Argument(help="The file with the message, as git gives it to its hook.")],
+def commit(
+    message: Annotated[
+        Path | None, typer.Argument(help="The file with its message, as git gives it to its hook.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Refuse a commit message that is neither conventional nor exactly `run tests`."""
-    from cifarops.flow.checks import check_message_file
+    """Refuse a commit on a protected branch, on one with an invalid name, or on none.
+
+    With a message, refuse that, too, if it is neither conventional nor exactly `run tests`.
+    """
+    from cifarops.flow.checks import check_commit, check_message_file
     from cifarops.flow.git import Git
     from cifarops.flow.policy import POLICY, load_policy
 
     git = Git.find(Path.cwd())
-    kind = check_message_file(git, load_policy(git.root / POLICY), file)
-    emit({"kind": kind}, as_json=as_json)
+    policy = load_policy(git.root / POLICY)
+    found = check_commit(git, policy)
+    kind = None if message is None else check_message_file(git, policy, message)
+    emit({**asdict(found), "message": kind}, as_json=as_json)
 
 
 @app.command()

@@ -17,7 +17,6 @@ from cifarops.cli.common import (
     write_pointer,
 )
 from cifarops.cli.flow_common import open_clone
-from cifarops.config import load_params
 from cifarops.settings import Settings
 
 app = group("What a commit makes of the model and of the code.")
@@ -41,6 +40,7 @@ def candidate(
     """
     from dataclasses import asdict
 
+    from cifarops.config import load_params
     from cifarops.flow.candidate import make_candidate
     from cifarops.flow.recipe import recipe_of
     from cifarops.ledger.store import Ledger
@@ -97,6 +97,7 @@ def report(
     A model that was made of the same recipe before, for another branch, is looked up and not trained again.
     """
     from cifarops.bundle.store import find_bundle
+    from cifarops.config import load_params
     from cifarops.data.snapshot import open_snapshot
     from cifarops.flow.candidate import judged
     from cifarops.flow.experiments import load_experiment

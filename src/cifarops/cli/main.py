@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
+from typer._click.exceptions import UsageError as BadUsage
 from typer.core import TyperGroup
 
 from cifarops.cli.common import notes
@@ -24,9 +27,14 @@ _INTERRUPTED = ("Interrupted.", "Nothing is half-written; run the same command a
 class _Root(TyperGroup):
     """The root command; turns what went wrong into a message, a remedy and an exit code."""
 
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:
+        with _bad_usage_as_json():
+            return super().make_context(*arguments, **extra)
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _bad_usage_as_json():
+                return super().invoke(ctx)
         except CifaropsError as error:
             return _fail(error.message, error.fix, error.exit_code)
         except KeyboardInterrupt:
@@ -62,8 +70,12 @@ def _root(
     """From images to a served, promoted and reversible model. Start with: cifarops demo."""
 
 
-def build() -> typer.Typer:
-    """Assemble the command from one module per group; those import nothing heavy before they run."""
+def build(names: Sequence[str] = (*_COMMANDS, *_GROUPS)) -> typer.Typer:
+    """Assemble the command from one module per group; those import nothing heavy before they run.
+
+    Args:
+        names: Only these commands and groups.
+    """
     app = typer.Typer(
         name="cifarops",
         cls=_Root,
@@ -73,9 +85,9 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for name in _COMMANDS:
+    for name in (each for each in _COMMANDS if each in names):
         app.command(name)(importlib.import_module(f"cifarops.cli.{name}").command)
-    for name in _GROUPS:
+    for name in (each for each in _GROUPS if each in names):
         app.add_typer(importlib.import_module(f"cifarops.cli.{name}").app, name=name)
     return app
 
@@ -84,13 +96,20 @@ def main() -> None:
     """Run the command line; exits 0 done, 1 refused or failed, 2 bad usage."""
     interrupts = _noted_interrupts()
     try:
-        build()()
+        build(_asked_for(sys.argv[1:]))()
     except (KeyboardInterrupt, Exception) as error:
         # A compiled package that is interrupted while it is loaded raises something of its own.
         if not interrupts and isinstance(error, Exception):
             raise
         _say(*_INTERRUPTED)
         sys.exit(1)
+
+
+def _asked_for(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the command that is asked for, so that the others need not be imported; all of them where none is known."""
+    every = (*_COMMANDS, *_GROUPS)
+    first = next((each for each in arguments if not each.startswith("-")), "")
+    return (first,) if first in every else every
 
 
 def _noted_interrupts() -> list[int]:
@@ -111,11 +130,26 @@ def _fail(message: str, fix: str, exit_code: int = 1) -> None:
     raise typer.Exit(exit_code)
 
 
+@contextmanager
+def _bad_usage_as_json() -> Iterator[None]:
+    """Let Typer tell people what is wrong with their words, and programs as any other refusal."""
+    try:
+        yield
+    except BadUsage as error:
+        command = error.ctx.command_path if error.ctx else "cifarops"
+        _write_json(error.format_message(), f"See: {command} --help")
+        raise
+
+
 def _say(message: str, fix: str) -> None:
-    if "--json" in sys.argv:
-        sys.stdout.write(json.dumps({"error": message, "fix": fix}) + "\n")
+    _write_json(message, fix)
     notes.print(f"error: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     notes.print(f"  do: {fix}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _write_json(message: str, fix: str) -> None:
+    if "--json" in sys.argv:
+        sys.stdout.write(json.dumps({"error": message, "fix": fix}) + "\n")
 
 
 def _explain(error: OSError) -> tuple[str, str]:

@@ -22,6 +22,7 @@ _NO_ANSWER = (
     "Connection refused",
     "terminal prompts disabled",
 )
+_CHANGES_MIRROR = ("fetch", "push")
 _STALE = ("fetch first", "non-fast-forward", "failed to update ref", "cannot lock ref")
 
 
@@ -47,6 +48,7 @@ class Git:
 
     def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
         self.root = root
+        self._mirror: dict[str, str] | None = None
         inherited = {key: value for key, value in os.environ.items() if key not in _LOCATIONS}
         self.environment = inherited | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"} | dict(environment or {})
 
@@ -72,6 +74,8 @@ class Git:
         Raises:
             GitError: There is no git on this machine.
         """
+        if arguments[0] in _CHANGES_MIRROR:
+            self._mirror = None
         try:
             return subprocess.run(
                 ["git", *arguments],
@@ -144,15 +148,15 @@ class Git:
 
     def remote_branch(self, branch: str) -> str | None:
         """Return the remote's newest commit of a branch as last fetched, or None where it has no such branch."""
-        return self.find_commit(REMOTE_BRANCHES + branch)
+        return self._mirrored().get(REMOTE_BRANCHES + branch)
 
-    def remote_branches(self, pattern: str = "") -> dict[str, str]:
-        """Return the remote's branches under `pattern` (for example `hotfix`) as last fetched, with their commits."""
-        return self._refs(REMOTE_BRANCHES, pattern)
+    def remote_branches(self, kind: str) -> dict[str, str]:
+        """Return the remote's branches `kind/…` as last fetched, with their commits."""
+        return self._under(f"{REMOTE_BRANCHES}{kind}/", REMOTE_BRANCHES)
 
-    def remote_tags(self, pattern: str = "") -> dict[str, str]:
-        """Return the remote's tags under `pattern` (for example `v*`) as last fetched, with the commits they mark."""
-        return self._refs(REMOTE_TAGS, pattern)
+    def remote_tags(self) -> dict[str, str]:
+        """Return the remote's tags as last fetched, with the commits they mark."""
+        return self._under(REMOTE_TAGS, REMOTE_TAGS)
 
     def conflicts(self, ours: str, theirs: str) -> tuple[str, ...]:
         """Return the files that a merge of `theirs` into `ours` would leave in conflict; touches no file and no branch.
@@ -175,7 +179,6 @@ class Git:
             UnavailableError: The remote does not answer.
             UsageError: There is no remote `origin`.
         """
-        self.remote_url()
         self(
             "fetch",
             "--quiet",
@@ -229,12 +232,23 @@ class Git:
         """
         return self("var", "GIT_COMMITTER_IDENT").rsplit(" ", 2)[0]
 
-    def _refs(self, prefix: str, pattern: str) -> dict[str, str]:
-        listed = self(
-            "for-each-ref", "--format=%(refname) %(objectname) %(*objectname)", (prefix + pattern).rstrip("/")
-        )
-        rows = (line.split() for line in listed.splitlines())
-        return {row[0].removeprefix(prefix): row[-1] for row in rows if row[0] != f"{prefix}HEAD"}
+    def _under(self, folder: str, prefix: str) -> dict[str, str]:
+        return {
+            name.removeprefix(prefix): commit
+            for name, commit in self._mirrored().items()
+            if name.startswith(folder)
+        }
+
+    def _mirrored(self) -> dict[str, str]:
+        """Return every ref that mirrors the remote, with the commit it marks; asked for once after each fetch."""
+        if self._mirror is None:
+            fields = "--format=%(refname) %(objectname) %(*objectname)"
+            rows = (
+                line.split()
+                for line in self("for-each-ref", fields, REMOTE_BRANCHES, REMOTE_TAGS).splitlines()
+            )
+            self._mirror = {row[0]: row[-1] for row in rows if row[0] != f"{REMOTE_BRANCHES}HEAD"}
+        return self._mirror
 
     def _explain(self, arguments: Sequence[str], stderr: str) -> CifaropsError:
         refused = [line.removeprefix("remote:").strip() for line in stderr.splitlines() if "remote:" in line]

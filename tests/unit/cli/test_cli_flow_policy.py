@@ -70,7 +70,7 @@ def test_branch_and_commit(git: Git) -> None:
 
 def test_outside_a_clone_nothing_is_judged(git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for command in (["branch"], ["commit"], ["message", "x"], ["push"], ["merge", "fix/x", "main"]):
+    for command in (["branch"], ["commit"], ["commit", "x"], ["push"], ["merge", "fix/x", "main"]):
         result = run("check", *command)
         assert result.exit_code == 2
         assert "not inside a Git work tree" in result.stderr
@@ -79,9 +79,9 @@ def test_outside_a_clone_nothing_is_judged(git: Git, tmp_path: Path, monkeypatch
 def test_message_and_files(git: Git) -> None:
     file = git.root / "message"
     file.write_text("run tests\n")
-    assert answer("check", "message", "message") == {"kind": "run tests"}
+    assert answer("check", "commit", "message")["message"] == "run tests"
     file.write_text("changes")
-    assert run("check", "message", "message").exit_code == 2
+    assert run("check", "commit", "message").exit_code == 2
     assert answer("check", "files", "policy.yaml") == []
     file.write_text("key = AKIA" + "IOSFODNN7EXAMPL3")
     result = run("check", "files", "message", "policy.yaml")

@@ -45,6 +45,36 @@ def test_bad_usage_exits_with_2(arguments: tuple[str, ...], tmp_path: Path) -> N
     assert run(*arguments, workspace=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "fix"),
+    [
+        (("nonsense",), "No such command 'nonsense'.", "--help"),
+        (("--nonsense",), "No such option: --nonsense", "--help"),
+        (("doctor", "--nonsense"), "No such option: --nonsense", "doctor --help"),
+        (("data", "show"), "Missing argument 'ID'.", "data show --help"),
+    ],
+)
+def test_bad_usage_is_told_to_programs_as_any_refusal(
+    arguments: tuple[str, ...], error: str, fix: str, tmp_path: Path
+) -> None:
+    answer = run(*arguments, "--json", workspace=tmp_path)
+    assert answer.returncode == 2
+    assert json.loads(answer.stdout) == {"error": error, "fix": f"See: python -m cifarops.cli.main {fix}"}
+    assert "Usage: " in answer.stderr
+
+
+def test_only_the_group_that_is_asked_for_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['cifarops', 'flow', '--help']\n"
+        "from cifarops.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted(set(sys.modules) & {'cifarops.cli.data', 'cifarops.cli.flow', 'cifarops.config'}))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "['cifarops.cli.flow']"
+
+
 def test_a_refusal_exits_with_its_code_and_says_what_to_do(tmp_path: Path) -> None:
     answer = run("data", "show", "abc", "--json", workspace=tmp_path)
     assert answer.returncode == 2
