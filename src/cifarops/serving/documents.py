@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from cifarops.serving.problems import ProblemError
 
+# Half a pair would be a string that can't be written or sent back.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -16,20 +19,25 @@ def read_json(content: bytes) -> Any:
     """Parse one JSON document in UTF-8.
 
     Raises:
-        ProblemError: It is none; a key stands twice in an object; it is nested hundreds deep; a number is not finite (400).
+        ProblemError: It is none; a key stands twice in an object; it is nested hundreds deep; a number is not
+            finite, a character not whole (400).
     """
     try:
-        return json.loads(
-            content.decode(), object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_number
-        )
+        text = content.decode()
+        found = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_number)
+        if _SURROGATE.search(text):
+            json.dumps(found, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         raise _refused(f"it is not UTF-8 at byte {error.start}") from error
+    except UnicodeEncodeError as error:
+        raise _refused("half of a surrogate pair stands alone") from error
     except json.JSONDecodeError as error:
         raise _refused(f"{error.msg} at line {error.lineno} column {error.colno}") from error
     except RecursionError as error:
         raise _refused("it is nested too deeply") from error
     except ValueError as error:  # ours, and an integer of thousands of digits
         raise _refused(str(error)) from error
+    return found
 
 
 def read_model(model: type[_Model], content: bytes) -> _Model:
