@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -61,6 +61,7 @@ def test_pixels_arrive_unchanged_however_they_are_sent(images: NDArray[np.uint8]
         assert np.array_equal(read, images)
 
 
+@settings(max_examples=40)
 @given(st.lists(_tensor, max_size=2) | _json, st.binary(max_size=40), st.none() | st.integers(-5, 400))
 def test_any_tensor_is_read_or_refused(inputs: Any, tail: bytes, length: int | None) -> None:
     head = json.dumps({"inputs": inputs}).encode()
