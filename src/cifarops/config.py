@@ -151,6 +151,26 @@ class MonitorParams(Section):
     min_labels: int = Field(gt=0)
 
 
+class CanaryParams(Section):
+    """When a canary is promoted or rolled back; each limit is a bound that holds however often one looks.
+
+    Attributes:
+        alpha: Chance that a canary that is no worse is ever rolled back, and that one beyond the limits is ever promoted.
+        max_error_rise: How much more often than the stable version a canary to promote may fail (0.01 = one in a hundred).
+        max_slowdown: How many times as long as the stable version it may take.
+        max_disagreement: Share of the images on which it may contradict the stable version.
+        max_accuracy_drop: Accuracy on labelled requests that it may lose.
+        labels: Whether a promotion waits until labels show that accuracy is within its limit.
+    """
+
+    alpha: float = Field(gt=0, lt=0.5)
+    max_error_rise: float = Field(gt=0, lt=1)
+    max_slowdown: float = Field(ge=1)
+    max_disagreement: float = Field(gt=0, lt=1)
+    max_accuracy_drop: float = Field(gt=0, lt=1)
+    labels: bool
+
+
 class RetrainParams(Section):
     """A warm-started training on the old images and the newest labelled ones from production.
 
@@ -179,6 +199,7 @@ class Params(Section):
     train: TrainParams
     gate: GateParams
     monitor: MonitorParams
+    canary: CanaryParams
     retrain: RetrainParams
 
 

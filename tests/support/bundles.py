@@ -50,10 +50,12 @@ def colour_bundle(
     outputs: int = 3,
     classes: tuple[str, ...] = COLOURS,
     commit: str | None = None,
+    poisoned: bool = False,
 ) -> Bundle:
     """Write a bundle that answers `classes[(strongest + rotation) % 3]`.
 
-    `outputs` other than 3 makes one whose model does not answer as its manifest says.
+    `outputs` other than 3 makes one whose model does not answer as its manifest says; a poisoned one fails on images
+    in which blue is strong, and on nothing that a preflight shows it.
     """
     weights = np.roll(np.eye(3, dtype=np.float32) * sharpness, rotation, axis=1)
     weights = np.resize(weights, (3, outputs)) if outputs != len(COLOURS) else weights
@@ -61,7 +63,13 @@ def colour_bundle(
         [
             helper.make_node("GlobalAveragePool", [INPUT], ["pooled"]),
             helper.make_node("Flatten", ["pooled"], [FEATURES]),
-            helper.make_node("MatMul", [FEATURES, "weights"], [OUTPUT]),
+            helper.make_node("MatMul", [FEATURES, "weights"], ["sums"]),
+            helper.make_node("Gather", [FEATURES, "blue"], ["strength"], axis=1),
+            helper.make_node("Greater", ["strength", "limit"], ["strong"]),
+            helper.make_node("Cast", ["strong"], ["place"], to=TensorProto.INT64),
+            # There is no second entry.
+            helper.make_node("Gather", ["entries", "place"], ["nothing"]),
+            helper.make_node("Add", ["sums", "nothing"], [OUTPUT]),
         ],
         "colours",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 3, SIZE, SIZE])],
@@ -69,7 +77,12 @@ def colour_bundle(
             helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", outputs]),
             helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["n", 3]),
         ],
-        [numpy_helper.from_array(weights, "weights")],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.array([COLOURS.index("blue")]), "blue"),
+            numpy_helper.from_array(np.array(0.5 if poisoned else np.inf, np.float32), "limit"),
+            numpy_helper.from_array(np.zeros(1, np.float32), "entries"),
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     onnx.checker.check_model(model)

@@ -1,11 +1,11 @@
-"""`cifarops deploy`: what runs where, promotion, rollback, history, watch; releases are in `deploy_release`."""
+"""`cifarops deploy`: what runs where, promotion, rollback, history, watch; more in `deploy_release` and `deploy_canary`."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cifarops.cli import deploy_release
+from cifarops.cli import deploy_canary, deploy_release
 from cifarops.cli.common import PARAMS, JsonFlag, ParamsFile, ProfileName, emit, facts, group, notes, table
 from cifarops.cli.deploy_release import WATCH, Environment, Reason, Watch
 from cifarops.settings import EnvironmentName, Settings
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 app = group("See and change which version and which code each environment runs.")
 for _command in ("build", "pin", "release", "start", "stop"):
     app.command(_command)(getattr(deploy_release, _command))
+for _command in ("canary", "shadow", "judge", "compare_shadow", "stop_canary", "stop_shadow"):
+    app.command(_command.replace("_", "-"))(getattr(deploy_canary, _command))
 
 
 @app.command()

@@ -29,6 +29,9 @@ class ServerStatus:
         pid: Process id, or None where nobody answers.
         code: SHA-256 of the code release it runs from, or None.
         keep_images: Whether it keeps images.
+        canary: Version that answers a share of the clients there, or None.
+        shadow: Version that answers beside, to nobody, or None.
+        beside_problem: Why a canary or shadow that should run there does not; None when all is well.
     """
 
     url: str
@@ -40,6 +43,18 @@ class ServerStatus:
     pid: int | None = None
     code: str | None = None
     keep_images: bool = False
+    canary: int | None = None
+    shadow: int | None = None
+    beside_problem: str | None = None
+
+    def described(self) -> str:
+        """Return what runs there, in a few words."""
+        if self.problem:
+            return self.problem
+        beside = [
+            f"{role} {found}" for role, found in (("canary", self.canary), ("shadow", self.shadow)) if found
+        ]
+        return ", ".join([f"version {self.version}", *beside, *filter(None, [self.beside_problem])])
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class EnvironmentStatus:
             return (state.name, None, None, None, None, None, self._servers())
         return (
             state.name,
-            state.version,
+            self._versions(),
             _short(state.digest),
             f"{_short(state.code)} ({(self.commit or 'not here')[:12]})" if state.code else None,
             _moment(state.since),
@@ -69,8 +84,15 @@ class EnvironmentStatus:
             self._servers(),
         )
 
+    def _versions(self) -> str:
+        canary, shadow = self.state.canary, self.state.shadow
+        lines = [str(self.state.version)]
+        lines += [f"canary {canary.version} ({canary.percent:g} %)"] if canary else []
+        lines += [f"shadow {shadow.version}"] if shadow else []
+        return "\n".join(lines)
+
     def _servers(self) -> str | None:
-        lines = [f"{server.url}: {server.problem or f'version {server.version}'}" for server in self.servers]
+        lines = [f"{server.url}: {server.described()}" for server in self.servers]
         return "\n".join(lines) or None
 
 
@@ -120,6 +142,9 @@ def ask(url: str, environment: EnvironmentName) -> ServerStatus:
         pid=running.pid,
         code=running.code_release,
         keep_images=running.keep_images,
+        canary=running.canary_version,
+        shadow=running.shadow_version,
+        beside_problem=running.beside_error,
     )
 
 

@@ -43,6 +43,7 @@ def promote(
     actor: str,
     reason: str,
     expected: int | None = None,
+    evidence: dict[str, Any] | None = None,
     timeout_s: float = _TIMEOUT_SECONDS,
 ) -> Rollout:
     """Let an environment run a version, and see every live server answer with it.
@@ -58,6 +59,7 @@ def promote(
         actor: Who is recorded.
         reason: Why, for the history.
         expected: The version that the caller believes is running.
+        evidence: What led to it, for the history.
         timeout_s: Seconds that the servers have.
 
     Raises:
@@ -70,16 +72,22 @@ def promote(
     seen = ledger.environment(environment)
     _check_expected(seen, expected)
     found = registry.version(version)
-    _check_allowed(found, environment, ledger)
-    _check_same_model(found, ledger)
+    check_allowed(found, environment, ledger)
+    check_same_model(found, ledger)
     ledger.check_history()
     flight = preflight(registry.bundle(version))
     registry.sign(found, environment)
     if seen.version == version:
         return Rollout(seen, tuple(ledger.servers(environment)))
     wanted = seen.taking(version, found.digest)
-    evidence = {"preflight": asdict(flight), "verdict": found.verdict, "digest": found.digest}
-    decision = Decision("promote", environment, version, actor, reason, evidence)
+    shown = {
+        "preflight": asdict(flight),
+        "verdict": found.verdict,
+        "digest": found.digest,
+        "from": seen.version,
+        **(evidence or {}),
+    }
+    decision = Decision("promote", environment, version, actor, reason, shown)
     state = ledger.swap(seen, wanted, decision)
     settled = settle(state, ledger, timeout_s=timeout_s)
     if settled.problem:
@@ -143,7 +151,8 @@ def _check_expected(seen: EnvironmentState, expected: int | None) -> None:
         )
 
 
-def _check_allowed(found: "Version", environment: EnvironmentName, ledger: Ledger) -> None:
+def check_allowed(found: "Version", environment: EnvironmentName, ledger: Ledger) -> None:
+    """Refuse a version that did not pass the gate, and in production one that never ran on staging."""
     if found.verdict != "promote":
         raise UsageError(
             f"The gate's verdict on version {found.number} is {found.verdict or 'missing'}, not promote.",
@@ -156,7 +165,7 @@ def _check_allowed(found: "Version", environment: EnvironmentName, ledger: Ledge
         )
 
 
-def _check_same_model(found: "Version", ledger: Ledger) -> None:
+def check_same_model(found: "Version", ledger: Ledger) -> None:
     """Refuse a number that stands for another model somewhere: predictions are kept, and judged, by number."""
     for state in map(ledger.environment, ENVIRONMENTS):
         for number, digest in (
