@@ -2,9 +2,8 @@
 
 import json
 import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cifarops.cli.main import build
 from cifarops.config import CanaryParams
 from cifarops.deployment.beside import (
     begin_canary,
@@ -33,7 +34,7 @@ from tests.support.registry import register
 from tests.support.serving import Connection, settings_of
 
 pytestmark = pytest.mark.e2e
-STABLE, GOOD, POISONED, SAME = 1, 2, 3, 4
+STABLE, GOOD, POISONED, OTHER = 1, 2, 3, 4
 _EASY = CanaryParams(
     alpha=0.05,
     max_error_rise=0.2,
@@ -73,29 +74,29 @@ class Place:
             "production", ledger=self.ledger, registry=self.registry, params=_EASY, actor="ada"
         ).verdict
 
-    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "cifarops.cli.main", "deploy", *arguments, "--json"],
-            env={**os.environ, "CIFAROPS_WORKSPACE": str(self.workspace), "CIFAROPS_ACTOR": "ada"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
 
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    settings = settings_of(tmp_path)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("canary")
+    settings = settings_of(path)
     registry = Registry(settings.tracking_uri, settings.bundles)
     for rotation, sharpness, poisoned in ((0, 4, False), (0, 5, False), (0, 6, True), (1, 4, False)):
         bundle = colour_bundle(settings.bundles, rotation=rotation, sharpness=sharpness, poisoned=poisoned)
         register(registry, bundle)
     with Ledger(settings.ledger) as ledger:
-        for version in (POISONED, GOOD, SAME, STABLE):
+        for version in (POISONED, GOOD, OTHER, STABLE):
             promote("staging", version, ledger=ledger, registry=registry, actor="ada", reason="test")
         promote("production", STABLE, ledger=ledger, registry=registry, actor="ada", reason="test")
-        yield Place(tmp_path, ledger, registry)
+    return path
+
+
+@pytest.fixture
+def place(template: Path, tmp_path: Path) -> Iterator[Place]:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(template, workspace)
+    settings = settings_of(workspace)
+    with Ledger(settings.ledger) as ledger:
+        yield Place(workspace, ledger, Registry(settings.tracking_uri, settings.bundles))
 
 
 def asked(client: Client, n: int, *, feedback: bool = False, colour: str | None = None) -> list[Answer]:
@@ -170,7 +171,7 @@ def test_a_canary_that_fails_costs_no_request_and_is_ended_by_itself(place: Plac
 
 def test_a_canary_that_contradicts_everything_is_ended_without_labels(place: Place) -> None:
     with ServerProcess("production", workspace=place.workspace) as server:
-        place.canary(SAME)
+        place.canary(OTHER)
         asked(Client(server.url), 100)
         eventually(lambda: place.judged() == "roll back")
         assert "disagreement" in place.ledger.decisions(environment="production")[-1].reason
@@ -178,7 +179,7 @@ def test_a_canary_that_contradicts_everything_is_ended_without_labels(place: Pla
 
 def test_a_shadow_is_recorded_and_told_to_nobody(place: Place) -> None:
     with ServerProcess("production", workspace=place.workspace) as server:
-        place.shadow(SAME)
+        place.shadow(OTHER)
         client = Client(server.url)
         answers = asked(client, 60, feedback=True)
         assert {answer.model_version for answer in answers} == {STABLE}
@@ -221,17 +222,23 @@ def test_what_makes_no_sense_is_refused(place: Place) -> None:
         place.judged()
 
 
-def test_the_commands_tell_people_and_programs(place: Place) -> None:
-    begun = place.command("canary", str(GOOD), "--percent", "25", "--reason", "a reason")
-    assert begun.returncode == 0, begun.stderr
-    assert json.loads(begun.stdout)["state"]["canary"]["percent"] == 25
-    assert json.loads(place.command("shadow", str(SAME)).stdout)["state"]["shadow"]["version"] == SAME
-    held = place.command("judge", "--dry-run")
-    assert json.loads(held.stdout)["verdict"] == "hold"
-    shadow = json.loads(place.command("compare-shadow").stdout)
-    assert [each["name"] for each in shadow] == ["disagreement", "accuracy"]
-    assert json.loads(place.command("stop-canary").stdout)["state"]["canary"] is None
-    assert json.loads(place.command("stop-shadow").stdout)["state"]["shadow"] is None
-    assert place.command("judge").returncode == 2
+def test_the_commands_tell_people_and_programs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIFAROPS_WORKSPACE", str(place.workspace))
+
+    def run(*arguments: str) -> Any:
+        done = CliRunner().invoke(build(), ["deploy", *arguments, "--json"], catch_exceptions=False)
+        assert done.exit_code == (2 if arguments == ("judge",) else 0), done.output
+        return json.loads(done.stdout)
+
+    begun = run("canary", str(GOOD), "--percent", "25", "--reason", "a reason")
+    assert begun["state"]["canary"]["percent"] == 25
+    assert run("shadow", str(OTHER))["state"]["shadow"]["version"] == OTHER
+    assert run("judge", "--dry-run")["verdict"] == "hold"
+    assert [each["name"] for each in run("compare-shadow")] == ["disagreement", "accuracy"]
+    found = next(each for each in run("status") if each["state"]["name"] == "production")
+    assert found["state"]["canary"]["version"] == GOOD
+    assert run("stop-canary")["state"]["canary"] is None
+    assert run("stop-shadow")["state"]["shadow"] is None
+    assert "has no canary" in run("judge")["error"]
     kinds = [each.kind for each in place.ledger.decisions(environment="production")]
     assert kinds == ["promote", "canary", "shadow", "canary_stopped", "shadow_stopped"]

@@ -80,7 +80,7 @@ def colour_bundle(
         [
             numpy_helper.from_array(weights, "weights"),
             numpy_helper.from_array(np.array([COLOURS.index("blue")]), "blue"),
-            numpy_helper.from_array(np.array(0.5 if poisoned else np.inf, np.float32), "limit"),
+            numpy_helper.from_array(np.array(0.45 if poisoned else np.inf, np.float32), "limit"),
             numpy_helper.from_array(np.zeros(1, np.float32), "entries"),
         ],
     )
