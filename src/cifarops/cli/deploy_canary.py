@@ -39,7 +39,7 @@ def canary(
             version,
             percent=percent,
             ledger=ledger,
-            registry=Registry(settings.tracking_uri, settings.bundles),
+            registry=Registry.of(settings),
             actor=settings.actor,
             reason=reason,
         )
@@ -63,7 +63,7 @@ def shadow(
             environment,
             version,
             ledger=ledger,
-            registry=Registry(settings.tracking_uri, settings.bundles),
+            registry=Registry.of(settings),
             actor=settings.actor,
             reason=reason,
         )
@@ -117,7 +117,7 @@ def judge(
     settings, limits = Settings.from_environment(), load_params(params, profile).canary
     deadline = time.monotonic() + wait
     with Ledger(settings.ledger) as ledger:
-        registry = Registry(settings.tracking_uri, settings.bundles)
+        registry = Registry.of(settings)
         while True:
             if dry_run:
                 found = beside.compare(environment, ledger=ledger, params=limits)

@@ -48,7 +48,7 @@ def begin_canary(
 
     Raises:
         UsageError: The share is out of range, the version may not be promoted there, or nothing is stable there yet.
-        IntegrityError: Its bundle is damaged or fails the preflight.
+        IntegrityError: Its bundle is damaged, unsigned or fails the preflight, or the history was changed.
         ConflictError: Someone else changed the environment meanwhile.
         UnavailableError: A server did not follow; all is as before.
     """
@@ -202,6 +202,7 @@ def _admitted(version: int, seen: EnvironmentState, ledger: Ledger, registry: "R
         )
     found = registry.version(version)
     check_same_model(found, ledger)
+    ledger.check_history()
     bundle = registry.bundle(found)
     preflight(bundle)
     classes = registry.bundle(seen.version).manifest.classes
@@ -210,6 +211,7 @@ def _admitted(version: int, seen: EnvironmentState, ledger: Ledger, registry: "R
             f"Version {version} knows other classes than version {seen.version}, so their answers can't be compared.",
             fix=f"Promote it instead: cifarops deploy promote {version} --to {seen.name}",
         )
+    registry.sign(found, seen.name)
     return found
 
 
