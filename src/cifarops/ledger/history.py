@@ -62,12 +62,28 @@ class History(Database):
             if may_begin if last is None else last[0] == opposite:
                 self._append(connection, decision)
 
-    def decisions(self, *, environment: EnvironmentName | None = None, last: int = 100) -> list[Decision]:
-        """Return the newest decisions, oldest first, of one environment or of all."""
+    def decisions(
+        self, *, environment: EnvironmentName | None = None, last: int = 100, until: float = float("inf")
+    ) -> list[Decision]:
+        """Return the newest decisions, oldest first.
+
+        Args:
+            environment: Only those about this environment.
+            last: How many at most.
+            until: Only those that were made by then, in seconds since the epoch.
+        """
         rows = self._rows(
-            f"{_SELECT} WHERE ? IS NULL OR environment = ? ORDER BY seq DESC LIMIT ?",
-            (environment, environment, last),
+            f"{_SELECT} WHERE (? IS NULL OR environment = ?) AND at <= ? ORDER BY seq DESC LIMIT ?",
+            (environment, environment, until, last),
         )[::-1]
+        return [_decision(row) for row in rows]
+
+    def decisions_about(self, version: int, digest: str | None) -> list[Decision]:
+        """Return every decision about a version, oldest first; those on its bundle before it was one, too."""
+        rows = self._rows(
+            f"{_SELECT} WHERE version = ? OR (version IS NULL AND instr(evidence, ?) > 0) ORDER BY seq",
+            (version, f'"{digest}"'),
+        )
         return [_decision(row) for row in rows]
 
     def every_decision(self) -> list[Decision]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cifarops.errors import ConflictError, DataError, UsageError
 from cifarops.ledger.database import Database
-from cifarops.ledger.records import EnvironmentName, Prediction, Window
+from cifarops.ledger.records import Answered, EnvironmentName, Feedback, Prediction, Window
 
 _IMAGE_CHANNELS = 3
 _SELECT_WINDOW = (
@@ -54,6 +54,35 @@ class Predictions(Database):
             rows,
         )
 
+    def answered(self, prediction_id: str) -> Answered:
+        """Return one prediction with everything that is known of it.
+
+        Raises:
+            UsageError: No such prediction.
+        """
+        rows = self._rows(
+            "SELECT p.at, p.environment, p.version, p.label, p.probabilities, p.image IS NOT NULL, c.names,"
+            " f.label, f.at, f.actor FROM predictions p LEFT JOIN classes c ON c.version = p.version"
+            " LEFT JOIN feedback f ON f.prediction_id = p.id WHERE p.id = ?",
+            (prediction_id,),
+        )
+        if not rows:
+            raise _no_prediction(prediction_id)
+        at, environment, version, label, probabilities, kept, names, truth, told_at, told_by = rows[0]
+        return Answered(
+            prediction=Prediction(
+                id=prediction_id,
+                at=at,
+                environment=environment,
+                version=version,
+                label=label,
+                probabilities=np.frombuffer(probabilities, dtype="<f4"),
+                classes=tuple(json.loads(names or "[]")),
+            ),
+            image_kept=bool(kept),
+            feedback=None if truth is None else Feedback(truth, told_at, told_by),
+        )
+
     def class_index(self, prediction_id: str, name: str) -> int:
         """Return which class the version that answered a prediction calls `name`.
 
@@ -75,8 +104,15 @@ class Predictions(Database):
             )
         return int(names.index(name))
 
-    def add_feedback(self, prediction_id: str, label: int) -> Literal["recorded", "known"]:
+    def add_feedback(
+        self, prediction_id: str, label: int, *, actor: str | None = None
+    ) -> Literal["recorded", "known"]:
         """Store the true class index of a prediction; saying the same again changes nothing.
+
+        Args:
+            prediction_id: Which one.
+            label: The class index.
+            actor: Who says so, where that is known.
 
         Raises:
             UsageError: No such prediction.
@@ -91,8 +127,8 @@ class Predictions(Database):
                 raise _no_prediction(prediction_id)
             if row[0] is None:
                 connection.execute(
-                    "INSERT INTO feedback (prediction_id, label, at) VALUES (?, ?, ?)",
-                    (prediction_id, label, time.time()),
+                    "INSERT INTO feedback (prediction_id, label, at, actor) VALUES (?, ?, ?, ?)",
+                    (prediction_id, label, time.time(), actor),
                 )
                 return "recorded"
             if row[0] != label:

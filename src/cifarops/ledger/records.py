@@ -65,6 +65,30 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Feedback:
+    """What somebody said about a prediction.
+
+    Attributes:
+        label: The true class index.
+        at: Seconds since the epoch.
+        actor: Who said so, or None where that is not known.
+    """
+
+    label: int
+    at: float
+    actor: str | None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A prediction as it is remembered; the image itself is left out."""
+
+    prediction: Prediction
+    image_kept: bool
+    feedback: Feedback | None
+
+
+@dataclass(frozen=True)
 class Window:
     """A span of predictions, oldest first.
 
