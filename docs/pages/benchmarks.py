@@ -22,6 +22,7 @@ def benchmarks_page(root: Path) -> str:
         ("contention", _contention),
         ("gate", _gate),
         ("serving", _serving),
+        ("why", _why),
         ("demo", _demo),
         ("flow", _flow),
         ("flow_demo", _flow_demo),
@@ -48,6 +49,18 @@ def benchmarks_page(root: Path) -> str:
 
 
 Rows = Iterator[tuple[str, str, str]]
+
+
+def _why(result: dict[str, Any]) -> Rows:
+    held = f"ledger of {result['predictions']:,} predictions"
+    yield from _timed(
+        result,
+        {
+            "why_prediction": f"`cifarops why PREDICTION_ID`, {held}",
+            "why_version": f"`cifarops why VERSION`, {held}",
+            "check_history": f"the hash chain of {result['decisions']:,} decisions",
+        },
+    )
 
 
 def _timed(result: dict[str, Any], names: dict[str, str]) -> Rows:

@@ -113,6 +113,7 @@ def bundle_of(
     classes: tuple[str, ...] = COLOURS,
     commit: str | None = None,
     traits: NDArray[np.float16] | None = None,
+    snapshot: str = "0" * 16,
 ) -> Bundle:
     """Write a bundle whose reference holds these answers on `valid`, with three features."""
     if traits is None:
@@ -128,7 +129,7 @@ def bundle_of(
             metrics={"accuracy": float((logits.argmax(axis=1) == labels).mean())},
             parity=_PARITY,
             serving=_SERVING,
-            snapshot="0" * 16,
+            snapshot=snapshot,
             synthetic=True,
             profile="smoke",
             code=CodeIdentity(version="0", commit=commit, dirty=False),

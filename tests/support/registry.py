@@ -5,17 +5,21 @@ import numpy as np
 from cifarops.bundle.store import Bundle
 from cifarops.config import GateParams
 from cifarops.evaluation.evidence import Suite
-from cifarops.evaluation.gate import judge
+from cifarops.evaluation.gate import Verdict, judge
 from cifarops.registry.versions import Registry
 from tests.support.bundles import COLOURS
 
 _PARAMS = GateParams(alpha=0.05, margin=0.01, min_accuracy=0.5, max_ece=0.5)
 
 
-def register(registry: Registry, bundle: Bundle) -> int:
-    """Let a bundle pass the gate on perfect answers and register it; returns the version's number."""
+def verdict_on(bundle: Bundle) -> Verdict:
+    """Let a bundle pass the gate on perfect answers."""
     labels = np.arange(300) % len(COLOURS)
     logits = np.eye(len(COLOURS), dtype=np.float32)[labels] * 4
     verdict = judge([Suite("test", COLOURS, labels, logits)], _PARAMS)
-    judged = verdict.model_copy(update={"candidate": bundle.digest})
-    return registry.register(bundle, run_id=None, verdict=judged).number
+    return verdict.model_copy(update={"candidate": bundle.digest})
+
+
+def register(registry: Registry, bundle: Bundle) -> int:
+    """Register a bundle that has passed the gate; returns the version's number."""
+    return registry.register(bundle, run_id=None, verdict=verdict_on(bundle)).number

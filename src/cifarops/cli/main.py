@@ -20,7 +20,7 @@ from cifarops.cli.common import notes
 from cifarops.errors import CifaropsError
 
 _GROUPS = ("data", "evaluate", "registry", "serve", "deploy", "monitor", "simulate", "flow")
-_COMMANDS = ("demo", "doctor", "train", "package", "predict", "retrain", "why")
+_COMMANDS = ("demo", "doctor", "train", "package", "predict", "retrain", "why", "reproduce")
 _INTERRUPTED = ("Interrupted.", "Nothing is half-written; run the same command again to go on.")
 
 

@@ -186,3 +186,44 @@ def accept_breaks(
         human="\n".join(each.what for each in found)
         or "The history is as it was written; nothing to accept.",
     )
+
+
+@app.command()
+def audit(
+    number: Annotated[int, typer.Argument(metavar="VERSION", help="Version number.")],
+    advisories: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory or zip of OSV advisories (osv.dev's export for PyPI); nothing is fetched."
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the licences and known vulnerabilities of what made a version; exits 1 where an advisory is about it."""
+    from cifarops.registry.audit import UNKNOWN
+    from cifarops.registry.audit import audit as look_up
+    from cifarops.registry.versions import Registry
+
+    found = look_up(Registry.of(Settings.from_environment()).bundle(number), advisories)
+    rows = [
+        (
+            each.name,
+            each.version,
+            each.licence,
+            UNKNOWN if each.vulnerabilities is None else ", ".join(each.vulnerabilities) or "none known",
+        )
+        for each in found.packages
+    ]
+    emit(
+        asdict(found),
+        as_json=as_json,
+        human=table(
+            f"Packages of version {number}", ("package", "version", "licence", "vulnerabilities"), rows
+        ),
+    )
+    if found.advisories is None:
+        notes.print("Vulnerabilities: unknown, no advisories were given: --advisories PATH", highlight=False)
+    else:
+        notes.print(f"{found.advisories:,} advisories, the newest of {found.newest}.", highlight=False)
+    if found.vulnerable:
+        raise typer.Exit(1)

@@ -91,7 +91,7 @@ def _story(document: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
     for snapshot in document["snapshots"]:
         yield "snapshot", _missing_or(
             snapshot,
-            lambda snapshot=snapshot: f"{snapshot['id']}, {sum(snapshot['counts'].values()):,} images of"  # type: ignore[misc]
+            lambda snapshot=snapshot: f"{snapshot['id']}, {sum(snapshot['counts'].values()):,} images of"
             f" {snapshot['source']['kind']} ({snapshot['source']['name']})",
         )
     yield "code", _missing_or(

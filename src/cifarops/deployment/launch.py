@@ -15,7 +15,7 @@ _LISTENING = re.compile(r"^serving \w+ on (http://\S+)$", re.MULTILINE)
 _START_SECONDS = 30.0
 _LONGEST_LINE = 800
 # What the pipeline that starts a server may do is nothing that the server may do.
-_NOT_INHERITED = {
+NOT_INHERITED = {
     "CIFAROPS_GITLAB_TOKEN",
     "CIFAROPS_NOTES_TOKEN",
     "CIFAROPS_SIGNING_KEY",
@@ -49,7 +49,7 @@ def launch(
     workspace = workspace.absolute()
     log = workspace / "logs" / f"serve-{environment}-{time.time_ns()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    inherited = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
+    inherited = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
     variables = {**inherited, "CIFAROPS_WORKSPACE": str(workspace)}
     # -P: whatever lies in the current directory is not imported.
     command = [sys.executable, "-P", "-m", "cifarops.cli.main", "serve", "--environment", environment]
