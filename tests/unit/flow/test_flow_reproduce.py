@@ -65,7 +65,7 @@ def test_data_that_can_not_be_read_again_are_refused(tmp_path: Path, clone: Git)
         ("retraining", "labelled answers of production"),
         ("folder", "its images came from"),
     ):
-        source = SourceInfo(kind=kind, name="photos.tar", sha256="0" * 64)  # type: ignore[arg-type]
+        source = SourceInfo(kind=kind, name="photos.tar", sha256="0" * 64)
         provenance = PROVENANCE.model_copy(update={"source": source})
         error = refusal(changed(bundle, provenance=provenance), clone)
         assert message in error.message
