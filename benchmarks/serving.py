@@ -24,6 +24,7 @@ from PIL import Image
 from benchmarks.harness import ROOT, arguments, write
 from benchmarks.load import LoadResult, load
 from benchmarks.network import CLASSES, network_bundle
+from cifarops.bundle.signature import Signatures
 from cifarops.bundle.store import Bundle
 from cifarops.deployment.process import ServerProcess
 from cifarops.ledger.records import Decision
@@ -104,6 +105,7 @@ def promote(workspace: Path) -> Bundle:
     """Let production in a new workspace run the model that is measured."""
     settings = Settings.from_environment({"CIFAROPS_WORKSPACE": str(workspace)})
     bundle = network_bundle(settings.bundles)
+    Signatures.of(settings).sign(bundle.digest, "production")
     with Ledger(settings.ledger) as ledger:
         seen = ledger.environment("production")
         decision = Decision("promote", "production", 1, "benchmark", "to be measured")

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from numpy.typing import NDArray
 
 from cifarops.data.preprocess import decode
 from cifarops.ledger.records import Prediction
 from cifarops.serving import protocol
 from cifarops.serving.caller import caller_of
 from cifarops.serving.documents import read_model
-from cifarops.serving.engine import Engine, Outcome
 from cifarops.serving.metrics import VERSION_KEY
 from cifarops.serving.mlflow_messages import Invocation, InvocationAnswer
 from cifarops.serving.openapi import body_of
@@ -44,7 +44,11 @@ def invocation_routes(service: Service) -> APIRouter:
         body = await request.body()
         assignment = service.assign(sticky_key(request))
         version, answer = await service.answer(
-            caller_of(request.scope), assignment, lambda engine: _ask(engine, body), _written, size=len(body)
+            caller_of(request.scope),
+            assignment,
+            lambda engine: engine.answer_pixels(read_images(body, engine.size)),
+            _written,
+            size=len(body),
         )
         request.scope[VERSION_KEY] = version
         return Response(answer, media_type="application/json")
@@ -52,16 +56,22 @@ def invocation_routes(service: Service) -> APIRouter:
     return routes
 
 
-def _ask(engine: Engine, body: bytes) -> list[Outcome]:
+def read_images(body: bytes, size: int) -> NDArray[np.uint8]:
+    """Read the images that an invocation brings: uint8 (N, size, size, 3).
+
+    Raises:
+        ProblemError: It can't be read (400), or brings something else than images (422).
+        DataError: A file is no image, is damaged, or together they have more than `MAX_PIXELS` pixels.
+    """
     images, left = [], MAX_PIXELS
     for given in read_model(Invocation, body).images():
         if isinstance(given, str):
-            decoded = decode(_file(given), engine.size, max_pixels=left)
+            decoded = decode(_file(given), size, max_pixels=left)
             left -= decoded.width * decoded.height
             images.append(decoded.pixels)
         else:
-            images.append(pixels_from_json(given, (engine.size, engine.size, _CHANNELS)))
-    return engine.answer_pixels(np.stack(images))
+            images.append(pixels_from_json(given, (size, size, _CHANNELS)))
+    return np.stack(images)
 
 
 def _file(text: str) -> bytes:

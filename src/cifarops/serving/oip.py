@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 
 from cifarops.ledger.records import Prediction
@@ -28,6 +28,7 @@ from cifarops.serving.router import Assignment, sticky_key
 from cifarops.serving.service import Service
 from cifarops.serving.sizes import MAX_IMAGES
 
+_Name = Annotated[str, Path(json_schema_extra={"const": MODEL})]
 _PLATFORM = "onnx_onnxruntime"
 _EXTENSIONS = ["binary_tensor_data", "model_configuration"]
 # What Triton has and we refuse: clients would reach into this machine, or decide what runs here.
@@ -78,12 +79,12 @@ def inference_routes(service: Service) -> APIRouter:
         service.assign()
         return protocol.Ready(ready=True)
 
-    async def current(request: Request, name: str) -> Assignment:
+    async def current(request: Request, name: _Name) -> Assignment:
         if name != MODEL:
             raise ProblemError("unknown-model", f"There is no model {name[:100]!r}; there is {MODEL!r}.")
         return service.assign(sticky_key(request))
 
-    async def pinned(request: Request, name: str, version: str) -> Assignment:
+    async def pinned(request: Request, name: _Name, version: str) -> Assignment:
         await current(request, name)
         engines = service.router.route.engines()
         for engine in engines:

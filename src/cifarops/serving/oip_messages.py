@@ -23,9 +23,10 @@ class InputParameters(_Strict):
 class RequestInput(_Strict):
     """A tensor that comes in; `data` is row major, nested or flat, and absent where the bytes follow the JSON."""
 
-    name: str = Field(max_length=100)
-    datatype: str = Field(max_length=100)
-    shape: list[int] = Field(max_length=16)
+    # What the model wants is checked with the values, to say more than that it does not fit.
+    name: str = Field(max_length=100, json_schema_extra={"const": "images"})
+    datatype: str = Field(max_length=100, json_schema_extra={"const": "UINT8"})
+    shape: list[int] = Field(max_length=16, json_schema_extra={"minItems": 4, "maxItems": 4})
     data: list[Any] | None = None
     parameters: InputParameters = InputParameters()
 
@@ -41,7 +42,7 @@ class OutputParameters(_Strict):
 class RequestOutput(_Strict):
     """A tensor that is wanted."""
 
-    name: str = Field(max_length=100)
+    name: str = Field(max_length=100, json_schema_extra={"enum": list(OUTPUTS)})
     parameters: OutputParameters = OutputParameters()
 
 
