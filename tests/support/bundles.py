@@ -89,9 +89,9 @@ def colour_bundle(
     return _write(root, model.SerializeToString(), classes, commit)
 
 
-def unloadable_bundle(root: Path) -> Bundle:
-    """Write a bundle whose hashes are right and whose model is no ONNX file."""
-    return _write(root, b"this is not a model")
+def unloadable_bundle(root: Path, model: bytes = b"this is not a model") -> Bundle:
+    """Write a bundle whose hashes are right and whose model is no ONNX file, or another that can't be loaded."""
+    return _write(root, model)
 
 
 def colour_image(colour: str, *, seed: int = 0, kind: str = "PNG", size: int = SIZE) -> bytes:

@@ -1,5 +1,6 @@
 """Inference with the packaged model: the one place where ONNX Runtime is called."""
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,6 +36,8 @@ class OnnxFile:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # A model is one file whose hash was checked. What it names besides is looked for where nothing can lie.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         self._preprocessing = preprocessing
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
