@@ -22,6 +22,7 @@ def benchmarks_page(root: Path) -> str:
         ("contention", _contention),
         ("gate", _gate),
         ("serving", _serving),
+        ("scoring", _scoring),
         ("why", _why),
         ("demo", _demo),
         ("flow", _flow),
@@ -119,6 +120,19 @@ def _contention(result: dict[str, Any]) -> Rows:
             batch, operators = seconds["batch"][0], seconds["operators"][0]
             words = f"a step of `{profile}`, {where.replace('_', ' ')}"
             yield words, f"{batch:.3f} s; inside operators {operators:.3f} s ({operators / batch:.1f} ×)", ""
+
+
+def _scoring(result: dict[str, Any]) -> Rows:
+    share, speedup = result["share_of_raw"], result["int8_speedup"]
+    for kind in ("folder", "tar", "parquet"):
+        rate = result["scoring"][kind]["images_per_second"]
+        yield (
+            f"a {kind} to CSV: {rate:,.0f} images/s, of what decoding and the model alone do",
+            f"{share[kind]:.0%}",
+            f"{share['target']:.0%} or more",
+        )
+    where = "" if speedup["instructions_for_int8"] else ", on a processor without instructions for it"
+    yield f"int8 beside float32, one image{where}", f"{speedup['measured']:.1f} times", f"{speedup['target']:g} or more"
 
 
 def _serving(result: dict[str, Any]) -> Rows:
