@@ -35,6 +35,8 @@ class OnnxFile:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # Threads that wait by turning in circles take the time of those that decode, or answer somebody else.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         # A model is one file whose hash was checked. What it names besides is looked for where nothing can lie.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)

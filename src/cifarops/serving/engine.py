@@ -11,9 +11,9 @@ from cifarops.bundle.runtime import OnnxModel, softmax
 from cifarops.bundle.store import find_bundle
 from cifarops.data.preprocess import decode_image
 from cifarops.errors import IntegrityError
+from cifarops.machine import usable_cores
+from cifarops.serving.calibration import calibrate
 from cifarops.serving.sizes import MAX_PIXELS
-
-_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Outcome:
 
 
 class Engine:
-    """A version ready to answer; the first, slow call is over when the constructor returns.
+    """A version ready to answer, in the way that is fastest here; the first, slow calls are over when it is made.
 
     Args:
         bundles: Directory of bundles.
@@ -60,6 +60,7 @@ class Engine:
         self._temperature = np.float32(bundle.manifest.temperature)
         self._sketch = load_sketch(bundle)
         self._warm_up()
+        self._model, self._together = calibrate(bundle, self._model, cores=usable_cores())
 
     def answer(self, content: bytes) -> Outcome:
         """Decode one image file and classify it. Any number of threads may call this at once.
@@ -73,8 +74,8 @@ class Engine:
     def answer_pixels(self, images: NDArray[np.uint8]) -> list[Outcome]:
         """Classify images of the model's own size, uint8 (N, size, size, 3), a few at a time to keep memory bounded."""
         outcomes: list[Outcome] = []
-        for start in range(0, len(images), _TOGETHER):
-            some = images[start : start + _TOGETHER]
+        for start in range(0, len(images), self._together):
+            some = images[start : start + self._together]
             logits, features = self._model.outputs(some)
             probabilities = softmax(logits / self._temperature)
             outcomes += map(
