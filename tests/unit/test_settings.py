@@ -27,3 +27,16 @@ def test_addresses_and_the_actor_can_be_named() -> None:
     assert settings.tracking_uri == "https://mlflow.example"
     assert settings.cifar10_url == "https://mirror.example/"
     assert settings.actor == "ada"
+
+
+def test_keys_lie_in_the_workspace_or_where_the_machine_says(tmp_path: Path) -> None:
+    own = Settings.from_environment({"CIFAROPS_WORKSPACE": str(tmp_path)})
+    assert (own.keys, own.trusted_keys, own.signing_key) == (
+        tmp_path / "keys",
+        tmp_path / "keys/trusted",
+        None,
+    )
+    given = Settings.from_environment({"CIFAROPS_TRUSTED_KEYS": "keys", "CIFAROPS_SIGNING_KEY": "a secret"})
+    assert given.trusted_keys == Path("keys").absolute()
+    assert given.signing_key == "a secret"
+    assert "a secret" not in repr(given)

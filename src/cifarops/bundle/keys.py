@@ -89,7 +89,7 @@ class Keyring:
                 f" trust it: cifarops registry keys trust --environment {environment}",
             )
         path = self._private(environment)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with locked(self.private / ".lock"):
             if first and path.is_file():
                 return _read_private(str(path))

@@ -5,6 +5,7 @@ model and of what is said about it. Elsewhere sums are rounded differently, and 
 accuracy on `valid` may be off by at most `TOLERANCE`.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cifarops.bundle.manifest import Manifest
-from cifarops.bundle.store import SBOM, Bundle, open_bundle
+from cifarops.bundle.store import Bundle, open_bundle
 from cifarops.data.snapshot import Snapshot, open_snapshot
 from cifarops.errors import IntegrityError, UsageError
 from cifarops.files import sha256_file, staged_directory
@@ -24,6 +25,7 @@ from cifarops.settings import Settings
 from cifarops.training.run import WEIGHTS, run_of
 
 TOLERANCE = 0.02
+_SHOWN = 5
 Outcome = Literal["identical", "within tolerance", "different"]
 
 
@@ -189,8 +191,8 @@ def compare(
         elsewhere: Why the bytes need not be the same.
         seconds: How long it took to make.
     """
-    if SBOM in (differs := tuple(_differences(recorded.manifest, made.manifest))):
-        elsewhere = (*elsewhere, "other packages are installed than then (sbom.cdx.json)")
+    if other := sorted({name for name, *_ in _packages(recorded) ^ _packages(made)}):
+        elsewhere = (*elsewhere, f"other packages are installed than then: {', '.join(other[:_SHOWN])}")
     accuracy = (recorded.manifest.metrics["accuracy"], made.manifest.metrics["accuracy"])
     outcome: Outcome = "different"
     if recorded.digest == made.digest:
@@ -201,12 +203,18 @@ def compare(
         recorded=recorded.digest,
         made=made.digest,
         outcome=outcome,
-        differs=differs,
+        differs=tuple(_differences(recorded.manifest, made.manifest)),
         elsewhere=elsewhere,
         accuracy=accuracy,
         commit=commit,
         seconds=seconds,
     )
+
+
+def _packages(bundle: Bundle) -> set[tuple[str, ...]]:
+    """Return what a bill of materials says of each package: name, version, licence, hash of its files."""
+    components = json.loads(bundle.sbom_path.read_bytes()).get("components", [])
+    return {(each["name"], json.dumps(each)) for each in components if each["type"] == "library"}
 
 
 def _differences(recorded: Manifest, made: Manifest) -> Iterator[str]:

@@ -82,7 +82,7 @@ class History(Database):
         """Return every decision about a version, oldest first; those on its bundle before it was one, too."""
         rows = self._rows(
             f"{_SELECT} WHERE version = ? OR (version IS NULL AND instr(evidence, ?) > 0) ORDER BY seq",
-            (version, f'"{digest}"'),
+            (version, f'"{digest}"' if digest else None),
         )
         return [_decision(row) for row in rows]
 

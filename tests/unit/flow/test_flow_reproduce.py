@@ -98,7 +98,10 @@ def test_the_same_bytes_are_asked_for_here_and_a_like_accuracy_elsewhere(tmp_pat
 
 def test_other_packages_need_not_give_the_same_bytes(tmp_path: Path) -> None:
     bundle = colour_bundle(tmp_path / "bundles")
-    made = changed(bundle, {"sbom.cdx.json": b"{ }"})
+    sbom = b'{"components": [{"type": "library", "name": "numpy", "version": "1"}]}'
+    made = changed(bundle, {"sbom.cdx.json": sbom})
     found = compare(bundle, made, "c" * 40, (), 1.0)
     assert (found.outcome, found.differs) == ("within tolerance", ("sbom.cdx.json",))
-    assert "other packages" in found.told()
+    assert "other packages are installed than then: numpy" in found.told()
+    hashes = b'{"components": [{"type": "machine-learning-model", "name": "model.onnx"}]}'
+    assert compare(bundle, changed(bundle, {"sbom.cdx.json": hashes}), "c" * 40, (), 1.0).elsewhere == ()
