@@ -23,7 +23,7 @@ from cifarops.training.run import open_run
 
 Document = dict[str, Any]
 _T = TypeVar("_T")
-_PUTS_A_VERSION = ("promote", "release", "rollback", "not_taken_up")
+_PUTS_A_VERSION = ("promote", "canary", "release", "rollback", "not_taken_up")
 _LOOKED_BACK = 1000
 
 
