@@ -138,7 +138,7 @@ def bundle_of(
         )
 
     files = {MODEL: model, INT8_MODEL: model, REFERENCE: reference.to_bytes()}
-    return write_bundle(root, {**files, CARD: b"# Model card\n", SBOM: b"{}\n"}, describe)
+    return write_bundle(root, {**files, CARD: b"# Model card\n", SBOM: b'{"components": []}\n'}, describe)
 
 
 def _write(root: Path, model: bytes, classes: tuple[str, ...] = COLOURS, commit: str | None = None) -> Bundle:

@@ -213,7 +213,7 @@ def compare(
 
 def _packages(bundle: Bundle) -> set[tuple[str, ...]]:
     """Return what a bill of materials says of each package: name, version, licence, hash of its files."""
-    components = json.loads(bundle.sbom_path.read_bytes()).get("components", [])
+    components = json.loads(bundle.sbom_path.read_bytes())["components"]
     return {(each["name"], json.dumps(each)) for each in components if each["type"] == "library"}
 
 
