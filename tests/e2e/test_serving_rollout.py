@@ -90,7 +90,8 @@ def test_a_server_that_cannot_follow_brings_the_old_version_back(
     # This server looks for bundles elsewhere, as one on another machine with an incomplete copy does.
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "ledger.db").symlink_to(ledger.path)
+    for name in (ledger.path.name, "keys", "signatures"):
+        (elsewhere / name).symlink_to(workspace / name)
     with ServerProcess("staging", workspace=elsewhere) as server:
         before = ledger.environment("staging").version
         with pytest.raises(UnavailableError, match="Version 3 was not taken up") as caught:

@@ -99,6 +99,8 @@ def _story(document: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
         lambda: f"{code['version']}, commit {(code['commit'] or 'unknown')[:_SHORT]}"
         + (", with changes that no commit holds" if code["dirty"] else ""),
     )
+    for again in document["made_again"]:
+        yield "made again", f"{again['reason']} ({_who(again)})"
     for release in document["releases"]:
         image = (release.get("image") or "no image").removeprefix("sha256:")[:_SHORT]
         yield "release", f"{release['version']} by {release['made_by']}, image {image}"

@@ -54,6 +54,7 @@ def why_version(number: int, *, ledger: Ledger, settings: Settings) -> Document:
         "releases": _releases(decisions, settings.releases),
         "approvals": _approvals(digest, Signatures.of(settings)),
         "deployments": [_told(each) for each in decisions if each.environment],
+        "made_again": [_told(each) for each in decisions if each.kind == "reproduce"],
         "runs_now": [name for name in ENVIRONMENTS if ledger.environment(name).digest == digest],
     }
 

@@ -111,7 +111,8 @@ def _feedback_routes(service: Service) -> APIRouter:
     )
     async def feedback(request: Request) -> protocol.FeedbackAnswer:
         """Say the true label of an earlier prediction; saying it again changes nothing."""
-        return await service.feedback(await document(request, protocol.Feedback))
+        by = caller_of(request.scope).client
+        return await service.feedback(await document(request, protocol.Feedback), by)
 
     return routes
 

@@ -25,6 +25,7 @@ _FLUSH_SECONDS = 0.05
 class _Feedback:
     prediction_id: str
     label: str
+    by: str
     done: "Future[Recorded]" = field(default_factory=Future)
 
 
@@ -66,8 +67,8 @@ class Recorder:
             return
         self._queue.append(record)
 
-    def feedback(self, prediction_id: str, label: str) -> "Future[Recorded]":
-        """Hand over the name of the true class of a prediction.
+    def feedback(self, prediction_id: str, label: str, by: str) -> "Future[Recorded]":
+        """Hand over the name of the true class of a prediction, and who says so.
 
         Returns:
             A future with the ledger's answer, or its UsageError, DataError, ConflictError or IntegrityError.
@@ -77,7 +78,7 @@ class Recorder:
         """
         if len(self._queue) >= self._capacity:
             raise UnavailableError("The ledger is too slow to take feedback now.", fix="Send it again later.")
-        feedback = _Feedback(prediction_id, label)
+        feedback = _Feedback(prediction_id, label, by)
         self._queue.append(feedback)
         self._wake.set()
         return feedback.done
@@ -120,7 +121,7 @@ class Recorder:
         try:
             ledger = self._open()
             label = ledger.class_index(feedback.prediction_id, feedback.label)
-            feedback.done.set_result(ledger.add_feedback(feedback.prediction_id, label))
+            feedback.done.set_result(ledger.add_feedback(feedback.prediction_id, label, actor=feedback.by))
         except Exception as error:  # whoever waits for the answer must get one
             feedback.done.set_exception(error)
 

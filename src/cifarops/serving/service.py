@@ -112,10 +112,10 @@ class Service:
         except DataError as error:
             raise ProblemError("unusable-image", f"{error.message} {error.fix}") from error
 
-    async def feedback(self, feedback: protocol.Feedback) -> protocol.FeedbackAnswer:
-        """Write the true label of a prediction to the ledger."""
+    async def feedback(self, feedback: protocol.Feedback, by: str) -> protocol.FeedbackAnswer:
+        """Write the true label of a prediction to the ledger, and who gave it."""
         try:
-            status = await self._record(feedback.prediction_id, feedback.label)
+            status = await self._record(feedback.prediction_id, feedback.label, by)
         except UsageError as error:
             raise ProblemError("unknown-prediction", f"{error.message} {error.fix}") from error
         except DataError as error:
@@ -131,14 +131,14 @@ class Service:
             prediction_id=feedback.prediction_id, label=feedback.label, status=status
         )
 
-    async def _record(self, prediction_id: str, label: str) -> Recorded:
+    async def _record(self, prediction_id: str, label: str, by: str) -> Recorded:
         """Write a label; another process may have answered just now and be about to write the prediction."""
         for pause in _OTHERS_WRITE_SECONDS:
             try:
-                return await asyncio.wrap_future(self.recorder.feedback(prediction_id, label))
+                return await asyncio.wrap_future(self.recorder.feedback(prediction_id, label, by))
             except UsageError:
                 await asyncio.sleep(pause)
-        return await asyncio.wrap_future(self.recorder.feedback(prediction_id, label))
+        return await asyncio.wrap_future(self.recorder.feedback(prediction_id, label, by))
 
     def version(self) -> protocol.ServerVersion:
         """Say what answers, and what should."""

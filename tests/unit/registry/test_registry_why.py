@@ -114,6 +114,10 @@ def test_a_versions_whole_chain_with_who_and_when(
     ]
     assert all(each["at"] <= time.time() for each in document["deployments"])
     assert document["runs_now"] == ["staging", "production"]
+    assert document["made_again"] == []
+    ledger.record(Decision("reproduce", None, 1, "gil", "Identical.", {"outcome": "identical"}))
+    (again,) = why_version(1, ledger=ledger, settings=workspace)["made_again"]
+    assert (again["by"], again["evidence"]["outcome"]) == ("gil", "identical")
 
 
 def test_an_answer_with_what_stands_behind_it_and_what_people_said(

@@ -46,22 +46,26 @@ def test_leaving_writes_everything_in_order(tmp_path: Path, metrics: Metrics) ->
 def test_feedback_finds_a_prediction_that_is_not_written_yet(tmp_path: Path, metrics: Metrics) -> None:
     with Recorder(tmp_path / "ledger.db", metrics=metrics) as recorder:
         recorder.add(prediction("a"))
-        assert recorder.feedback("a", "dog").result(10) == "recorded"
-        assert recorder.feedback("a", "dog").result(10) == "known"
+        assert recorder.feedback("a", "dog", "ada").result(10) == "recorded"
+        assert recorder.feedback("a", "dog", "ada").result(10) == "known"
         with pytest.raises(ConflictError):
-            recorder.feedback("a", "cat").result(10)
+            recorder.feedback("a", "cat", "ada").result(10)
         with pytest.raises(UsageError, match="no prediction 'b'"):
-            recorder.feedback("b", "cat").result(10)
+            recorder.feedback("b", "cat", "ada").result(10)
         with pytest.raises(DataError, match="'cow' is not a class of version 1"):
-            recorder.feedback("a", "cow").result(10)
+            recorder.feedback("a", "cow", "ada").result(10)
         recorder.add(prediction("b"))
-        assert recorder.feedback("b", "cat").result(10) == "recorded"
+        assert recorder.feedback("b", "cat", "ada").result(10) == "recorded"
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        told = ledger.answered("a").feedback
+        assert told is not None
+        assert (told.label, told.actor) == (1, "ada")
 
 
 def test_what_was_said_before_the_end_is_answered(tmp_path: Path, metrics: Metrics) -> None:
     with Recorder(tmp_path / "ledger.db", metrics=metrics) as recorder:
         recorder.add(prediction("a"))
-        waiting = recorder.feedback("a", "dog")
+        waiting = recorder.feedback("a", "dog", "ada")
     assert waiting.result(0) == "recorded"
 
 
@@ -72,7 +76,7 @@ def test_an_unusable_ledger_costs_the_predictions_and_is_counted(tmp_path: Path,
         for key in range(7):
             recorder.add(prediction(str(key)))
         with pytest.raises(IntegrityError):
-            recorder.feedback("0", "dog").result(10)
+            recorder.feedback("0", "dog", "ada").result(10)
         path.unlink()
         recorder.add(prediction("after"))
     with Ledger(path) as ledger:
@@ -87,11 +91,11 @@ def test_a_full_queue_costs_what_comes_next(tmp_path: Path, metrics: Metrics) ->
     lock.execute("BEGIN EXCLUSIVE")
     with Recorder(path, metrics=metrics, capacity=10) as recorder:
         recorder.add(prediction("first"))
-        recorder.feedback("first", "cat")
+        recorder.feedback("first", "cat", "ada")
         for key in range(100):
             recorder.add(prediction(str(key)))
         with pytest.raises(UnavailableError, match="too slow"):
-            recorder.feedback("first", "cat")
+            recorder.feedback("first", "cat", "ada")
         lock.execute("ROLLBACK")
     lock.close()
     with Ledger(path) as ledger:
