@@ -83,7 +83,7 @@ def network_bundle(root: Path) -> Bundle:
             code=CodeIdentity(version="0", commit=None, dirty=False),
             provenance=Provenance(
                 source=SourceInfo(kind="synthetic", name="none", sha256=""),
-                params={},
+                params={"data": {}, "train": {"seed": 0}},
                 precision="float32",
                 threads=0,
                 processor="none",
