@@ -42,11 +42,16 @@ _NEVER_READY = {
     ),
     "refuses": (
         "serving/service.py",
-        "outcome = engine.answer(content)",
-        "raise KeyError(content[:4])",
+        "engine, outcomes = self._first_answer(assignment, ask)",
+        "raise KeyError(size)",
         "KeyError",
     ),
-    "lies": ("serving/service.py", '"model_version": engine.version', '"model_version": 99', "version 99"),
+    "lies": (
+        "serving/protocol.py",
+        '"model_version": prediction.version',
+        '"model_version": 99',
+        "version 99",
+    ),
 }
 _DIES = (
     "serving/handover.py",
@@ -58,8 +63,8 @@ _DIES = (
 )
 _FAILS_LATER = (
     "serving/service.py",
-    "        outcome = engine.answer(content)\n",
-    """        outcome = engine.answer(content)
+    "        engine, outcomes = self._first_answer(assignment, ask)\n",
+    """        engine, outcomes = self._first_answer(assignment, ask)
         self.__dict__["n"] = self.__dict__.get("n", 0) + 1
         if self.__dict__["n"] > 40: raise KeyError("late")
 """,

@@ -7,6 +7,7 @@ a deleted snapshot for example, is said where it would stand; nothing fails beca
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,12 +96,12 @@ def _digest_of(number: int, ledger: Ledger) -> str | None:
 
 
 def _bundle(bundles: Path, digest: str) -> tuple[Manifest | None, Document]:
-    manifest, problem = _found(lambda: find_bundle(bundles, digest).manifest)
-    if manifest is None:
+    found, problem = _found(partial(find_bundle, bundles, digest))
+    if found is None:
         return None, {"digest": digest, "missing": problem}
     kept = ("classes", "temperature", "metrics", "synthetic", "profile", "serving")
-    document = manifest.model_dump(mode="json")
-    return manifest, {"digest": digest, **{name: document[name] for name in kept}}
+    document = found.manifest.model_dump(mode="json")
+    return found.manifest, {"digest": digest, **{name: document[name] for name in kept}}
 
 
 def _verdict(decisions: Sequence[Decision], digest: str) -> Document:
@@ -119,7 +120,7 @@ def _verdict(decisions: Sequence[Decision], digest: str) -> Document:
 def _run(runs: Path, run_id: str | None) -> Document:
     if run_id is None:
         return _missing("no run was recorded; it is")
-    run, problem = _found(lambda: open_run(runs, run_id))
+    run, problem = _found(partial(open_run, runs, run_id))
     if run is None:
         return {"id": run_id, "missing": problem}
     document = run.model_dump(mode="json")
@@ -131,7 +132,7 @@ def _snapshots(snapshots: Path, snapshot_id: str) -> list[Document]:
     documents: list[Document] = []
     wanted: str | None = snapshot_id
     while wanted and wanted not in {each["id"] for each in documents}:
-        found, problem = _found(lambda wanted=wanted: open_snapshot(snapshots, wanted))  # type: ignore[misc]
+        found, problem = _found(partial(open_snapshot, snapshots, wanted))
         if found is None:
             documents.append({"id": wanted, "missing": f"The snapshot was deleted or damaged. {problem}"})
             break
@@ -184,10 +185,10 @@ def _approvals(digest: str, signatures: Signatures) -> list[Document]:
     """Return who let each environment have the bundle, by their signatures."""
     documents = []
     for name in ENVIRONMENTS:
-        signature, problem = _found(lambda name=name: signatures.find(digest, name))  # type: ignore[misc]
+        signature, problem = _found(partial(signatures.find, digest, name))
         if signature is None and problem is None:
             continue
-        _, invalid = _found(lambda name=name: signatures.verified(digest, name))  # type: ignore[misc]
+        _, invalid = _found(partial(signatures.verified, digest, name))
         statement = signature.statement.model_dump(include={"by", "at"}) if signature else {}
         key = signature.key if signature else None
         documents.append({"environment": name, **statement, "key": key, "invalid": invalid})
