@@ -13,7 +13,7 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["cifarops", "PIL"]):
-    from cifarops.data.preprocess import decode_image
+    from cifarops.data.preprocess import decode
     from cifarops.errors import DataError
     from cifarops.serving.mlflow_protocol import read_images
     from cifarops.serving.oip_tensors import read_request
@@ -27,7 +27,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 def image(content: bytes) -> None:
     """Decode a file as `/predict` does."""
     try:
-        pixels = decode_image(content, SIDE, max_pixels=_MAX_PIXELS)
+        pixels = decode(content, SIDE, max_pixels=_MAX_PIXELS).pixels
     except DataError:
         return
     _check(pixels[None])

@@ -18,7 +18,7 @@ def _file(kind: str, side: int, seed: int) -> bytes:
 
 
 def _files(kind: str) -> st.SearchStrategy[bytes]:
-    return st.builds(_file, st.just(kind), st.integers(1, 40), st.integers(0, 2**32))
+    return st.builds(_file, st.just(kind), st.integers(8, 40), st.integers(0, 2**32))
 
 
 for _kind in _KINDS:

@@ -1,6 +1,8 @@
 """The HTTP contract, asked of a real server process."""
 
 import io
+import json
+import re
 import struct
 import threading
 import zlib
@@ -245,6 +247,34 @@ def test_the_openapi_document_describes_the_answers(connection: Connection) -> N
     }
     assert predict["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/Answer")
     assert set(predict["responses"]["422"]["content"]) == {"application/problem+json"}
+
+
+def test_the_openapi_document_is_complete(connection: Connection) -> None:
+    _, document = connection.ask("GET", "/openapi.json")
+    page = Path("docs/reference/http.md").read_text()
+    for path, operations in document["paths"].items():
+        assert path.replace("/versions/{version}", "") in page, path
+        for method, operation in operations.items():
+            answers = operation["responses"]
+            assert {"200", "401", "403", "500"} <= set(answers), (method, path)
+            for status, answer in answers.items():
+                refused = set(answer.get("content", {})) == {"application/problem+json"}
+                assert refused == (int(status) >= 400), (method, path, status)
+            assert ("requestBody" in operation) == (method == "post")
+    names = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert names == set(document["components"]["schemas"]) >= {"InferRequest", "Invocation", "Feedback"}
+    infer = document["paths"]["/v2/models/{name}/infer"]["post"]
+    assert set(infer["requestBody"]["content"]) == {"application/json", "application/octet-stream"}
+    assert set(infer["responses"]["200"]["content"]) == {"application/json", "application/octet-stream"}
+    assert "/problems/not-offered" in str(infer["responses"]["403"])
+    assert "/problems/wrong-role" in str(infer["responses"]["403"])
+
+
+def test_the_size_of_an_image_has_a_lower_limit(connection: Connection) -> None:
+    for width, height in ((1, 1), (7, 100), (100, 7), (16_000_000, 1)):
+        file = io.BytesIO()
+        Image.new("RGB", (width, height)).save(file, "PNG")
+        assert "8 at least" in assert_problem(connection.predict(file.getvalue()), 422, "unusable-image")
 
 
 def test_files_are_answered_one_by_one(server: ServerProcess, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cifarops.data.preprocess import decode_image
+from cifarops.data.preprocess import decode
 from cifarops.errors import DataError
 from cifarops.serving.documents import read_json
 from cifarops.serving.mlflow_messages import Invocation
@@ -105,7 +105,7 @@ def test_damaged_images_are_decoded_to_size_or_refused(
         if content:
             content[place % len(content)] = value
     try:
-        pixels = decode_image(bytes(content), _SIZE, max_pixels=10_000)
+        pixels = decode(bytes(content), _SIZE, max_pixels=10_000).pixels
     except DataError:
         return
     assert pixels.shape == (_SIZE, _SIZE, 3)

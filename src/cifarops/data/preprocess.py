@@ -16,6 +16,7 @@ from cifarops.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 100_000_000
+MIN_SIDE = 8
 _CHUNK = 4096  # images whose sums of squares fit 32 bits
 
 # `decode` refuses large images itself, by the limit its caller gives; Pillow's own limit would only add a warning.
@@ -85,15 +86,10 @@ class Decoded:
     mode: str
 
 
-def decode_image(content: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Decode a PNG, JPEG or WebP file and bring it to `size`; see `decode`."""
-    return decode(content, size, max_pixels=max_pixels).pixels
-
-
-def decode(content: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decoded:
+def decode(content: bytes, size: int, *, max_pixels: int = MAX_PIXELS, min_side: int = 1) -> Decoded:
     """Decode a PNG, JPEG or WebP file and bring it to `size`.
 
-    The number of pixels is read from the header and refused before anything is decoded. A 32×32 RGB image asked for
+    The numbers of pixels are read from the header and refused before anything is decoded. A 32×32 RGB image asked for
     at 32 comes back untouched, bit for bit what the decoder gives. Of an animation the first frame is taken, an EXIF
     orientation is applied, transparent pixels are laid on black, and deeper channels are scaled to 8 bits.
 
@@ -101,9 +97,10 @@ def decode(content: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decode
         content: The file's bytes.
         size: Height and width of the result in pixels.
         max_pixels: Largest width × height that is decoded.
+        min_side: Smallest width, and height, that is decoded.
 
     Raises:
-        DataError: Not such a file, truncated, or too large.
+        DataError: Not such a file, truncated, too large or too small.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -112,6 +109,11 @@ def decode(content: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Decode
                 raise DataError(
                     f"The image has {width} × {height} pixels; the limit is {max_pixels:,}.",
                     fix="Scale it down first.",
+                )
+            if min(width, height) < min_side:
+                raise DataError(
+                    f"The image has {width} × {height} pixels; a side has {min_side} at least.",
+                    fix="Send the picture itself, not a thumbnail of it.",
                 )
             image.draft("RGB", (size, size))  # a large JPEG is decoded at a fraction of its size
             rgb = _to_rgb(_upright(image))

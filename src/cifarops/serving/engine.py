@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cifarops.bundle.reference import load_sketch
 from cifarops.bundle.runtime import OnnxModel, softmax
 from cifarops.bundle.store import find_bundle
-from cifarops.data.preprocess import decode_image
+from cifarops.data.preprocess import MIN_SIDE, decode
 from cifarops.errors import IntegrityError
 from cifarops.machine import usable_cores
 from cifarops.serving.calibration import calibrate
@@ -66,9 +66,10 @@ class Engine:
         """Decode one image file and classify it. Any number of threads may call this at once.
 
         Raises:
-            DataError: The file is no image, is damaged or has more than `MAX_PIXELS` pixels.
+            DataError: The file is no image, is damaged, has more than `MAX_PIXELS` pixels or a side of less than
+                `MIN_SIDE`.
         """
-        image = decode_image(content, self.size, max_pixels=MAX_PIXELS)
+        image = decode(content, self.size, max_pixels=MAX_PIXELS, min_side=MIN_SIDE).pixels
         return self.answer_pixels(image[None])[0]
 
     def answer_pixels(self, images: NDArray[np.uint8]) -> list[Outcome]:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from numpy.typing import NDArray
 
-from cifarops.data.preprocess import decode
+from cifarops.data.preprocess import MIN_SIDE, decode
 from cifarops.ledger.records import Prediction
 from cifarops.serving import protocol
 from cifarops.serving.caller import caller_of
@@ -61,12 +61,12 @@ def read_images(body: bytes, size: int) -> NDArray[np.uint8]:
 
     Raises:
         ProblemError: It can't be read (400), or brings something else than images (422).
-        DataError: A file is no image, is damaged, or together they have more than `MAX_PIXELS` pixels.
+        DataError: A file is no image, is damaged or too small, or together they have more than `MAX_PIXELS` pixels.
     """
     images, left = [], MAX_PIXELS
     for given in read_model(Invocation, body).images():
         if isinstance(given, str):
-            decoded = decode(_file(given), size, max_pixels=left)
+            decoded = decode(_file(given), size, max_pixels=left, min_side=MIN_SIDE)
             left -= decoded.width * decoded.height
             images.append(decoded.pixels)
         else:

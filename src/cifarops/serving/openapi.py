@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 from cifarops.serving import protocol
 from cifarops.serving.mlflow_messages import Invocation
 from cifarops.serving.oip_messages import InferRequest
-from cifarops.serving.problems import GUARDED, Problem, problems
+from cifarops.serving.problems import GUARDED, PROBLEM_TYPE, Problem, problems
 
 REFERENCE = "#/components/schemas/{model}"
 _READ_BY_HAND = (Problem, protocol.Feedback, InferRequest, Invocation)
@@ -47,6 +47,13 @@ class DescribedApp(FastAPI):
 def _correct(responses: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]  # FastAPI supposes that every path parameter can be refused
-    responses.update({str(status): answer for status, answer in problems("internal").items()})
-    for status, answer in problems(*GUARDED).items():
-        responses.setdefault(str(status), answer)
+    for status, answer in problems("internal", *GUARDED).items():
+        own = responses.setdefault(str(status), answer)
+        if own is not answer:
+            _types(own).extend(kind for kind in _types(answer) if kind not in _types(own))
+            own["description"] += f"; {answer['description']}"
+
+
+def _types(answer: dict[str, Any]) -> list[str]:
+    types: list[str] = answer["content"][PROBLEM_TYPE]["schema"]["allOf"][1]["properties"]["type"]["enum"]
+    return types

@@ -70,6 +70,7 @@ KINDS = {
 BUSY = ("unsupported-encoding", "too-many-requests", "overloaded", "deadline-exceeded")
 # What may be told before any route is looked at.
 GUARDED = ("no-token", "wrong-role", "wrong-origin", "wrong-host", "tokens-unreadable")
+_COME_AGAIN = (429, 503)
 
 
 class ProblemError(HTTPException):
@@ -109,4 +110,8 @@ def problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
             "description": "; ".join(KINDS[kind].title for kind in here),
             "content": {PROBLEM_TYPE: {"schema": schema}},
         }
+        if status in _COME_AGAIN:
+            found[status]["headers"] = {
+                "Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}
+            }
     return found

@@ -20,11 +20,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarops.data.preprocess import decode
+from cifarops.data.preprocess import MIN_SIDE, decode
 from cifarops.errors import DataError, UnavailableError
 from cifarops.machine import usable_cores
 
-MIN_SIDE = 8
 _BATCHES_IN_PROCESS = 4
 _MAX_WORKERS = 8
 _WORKER = "import sys; from cifarops.data.sources import decoding; decoding.serve(*map(int, sys.argv[1:]))"
