@@ -20,7 +20,7 @@ from benchmarks.serving import images as jpegs
 from cifarops.bundle.manifest import Precision
 from cifarops.bundle.runtime import OnnxModel
 from cifarops.bundle.store import Bundle
-from cifarops.data.preprocess import decode_image
+from cifarops.data.preprocess import decode
 from cifarops.machine import multiplies_int8, usable_cores
 from cifarops.scoring.score import score
 
@@ -78,7 +78,7 @@ def _raw(bundle: Bundle, contents: Sequence[bytes]) -> Callable[[], object]:
     size = bundle.manifest.preprocessing.size
 
     def some(start: int) -> None:
-        pixels = np.stack([decode_image(content, size) for content in contents[start : start + _TOGETHER]])
+        pixels = np.stack([decode(content, size).pixels for content in contents[start : start + _TOGETHER]])
         model.probabilities(pixels)
 
     def work() -> None:

@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from cifarops.bundle.runtime import OnnxModel
 from cifarops.bundle.store import Bundle
-from cifarops.data.preprocess import decode_image
+from cifarops.data.preprocess import decode
 from cifarops.errors import ConflictError, DataError, UsageError
 from cifarops.scoring import score as scoring
 from cifarops.scoring.images import Image
@@ -56,7 +56,7 @@ def test_every_image_has_a_row_with_the_models_answer(folder: Path, bundle: Bund
             assert row["error"]
             assert not any((row["label"], row["confidence"], row["p_red"]))
             continue
-        expected = model.probabilities(decode_image((folder / row["image"]).read_bytes(), SIZE)[None])[0]
+        expected = model.probabilities(decode((folder / row["image"]).read_bytes(), SIZE).pixels[None])[0]
         assert [float(row[f"p_{name}"]) for name in COLOURS] == pytest.approx(expected.tolist(), abs=1e-6)
         assert row["label"] == COLOURS[number % 3] == COLOURS[int(expected.argmax())]
         assert float(row["confidence"]) == pytest.approx(float(expected.max()), abs=1e-6)
