@@ -22,6 +22,7 @@ def benchmarks_page(root: Path) -> str:
         ("contention", _contention),
         ("gate", _gate),
         ("serving", _serving),
+        ("fuzz", _fuzz),
         ("scoring", _scoring),
         ("why", _why),
         ("demo", _demo),
@@ -148,6 +149,12 @@ def _serving(result: dict[str, Any]) -> Rows:
             "",
         )
         yield f"p50 / p99, {where}", f"{mine['p50_ms']:.1f} / {mine['p99_ms']:.1f} ms", ""
+
+
+def _fuzz(result: dict[str, Any]) -> Rows:
+    for name, each in result["results"].items():
+        what = f"{name}: inputs tried, and those taken wrongly"
+        yield what, f"{each['inputs']:,}, {each['findings']}", f"{result['target_findings']} wrong"
 
 
 def _demo(result: dict[str, Any]) -> Rows:
