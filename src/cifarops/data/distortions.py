@@ -72,7 +72,7 @@ def _warp(stack: Stack, y: NDArray[np.float32], x: NDArray[np.float32]) -> Stack
 
 def _positions(count: int, size: int) -> NDArray[np.float32]:
     """Row and column of each pixel: float32 (count, size, size, 2)."""
-    grid = np.stack(np.mgrid[:size, :size], axis=2).astype(np.float32)
+    grid = np.moveaxis(np.mgrid[:size, :size], 0, 2).astype(np.float32)
     return np.broadcast_to(grid, (count, size, size, 2))
 
 

@@ -100,19 +100,21 @@ def plasma(count: int, size: int, decay: float, random: np.random.Generator) -> 
         middle = _mean_of(corners, (0, -1), (0, -1))
         field[:, half::step, half::step] = _wobbled(middle, strength, random)
         centres = field[:, half::step, half::step]
-        on_rows = (corners + np.roll(corners, -1, 2) + centres + np.roll(centres, 1, 1)) / 4
-        on_columns = (corners + np.roll(corners, -1, 1) + centres + np.roll(centres, 1, 2)) / 4
+        on_rows = (corners + np.roll(corners, -1, 2) + centres + np.roll(centres, 1, 1)) * np.float32(0.25)
+        on_columns = (corners + np.roll(corners, -1, 1) + centres + np.roll(centres, 1, 2)) * np.float32(0.25)
         field[:, ::step, half::step] = _wobbled(on_rows, strength, random)
         field[:, half::step, ::step] = _wobbled(on_columns, strength, random)
         step, strength = half, strength / decay
     field = field[:, :size, :size]
-    field = field - field.min(axis=(1, 2), keepdims=True)
-    return (field / field.max(axis=(1, 2), keepdims=True))[..., None]
+    field -= field.min(axis=(1, 2), keepdims=True)
+    field /= field.max(axis=(1, 2), keepdims=True)
+    return field[..., None]
 
 
 def _mean_of(corners: Stack, rows: tuple[int, int], columns: tuple[int, int]) -> Stack:
     shifted = [np.roll(corners, (row, column), (1, 2)) for row in rows for column in columns]
-    return np.mean(shifted, axis=0, dtype=np.float32)
+    mean: Stack = np.mean(shifted, axis=0, dtype=np.float32)
+    return mean
 
 
 def _wobbled(mean: Stack, strength: float, random: np.random.Generator) -> Stack:
@@ -121,7 +123,8 @@ def _wobbled(mean: Stack, strength: float, random: np.random.Generator) -> Stack
 
 def _clipped(shift: NDArray[np.float64], size: int) -> NDArray[np.int64]:
     """Indices (N, S) of an axis moved by `shift` (N,), kept inside."""
-    return np.clip(np.arange(size) + shift.astype(np.int64)[:, None], 0, size - 1)
+    moved: NDArray[np.int64] = np.clip(np.arange(size) + shift.astype(np.int64)[:, None], 0, size - 1)
+    return moved
 
 
 def _around(rows: int, columns: int) -> tuple[tuple[int, int], ...]:

@@ -165,7 +165,10 @@ def test_a_given_key_signs_once_it_is_trusted(signatures: Signatures, tmp_path: 
     assert text not in repr(settings_of(tmp_path))
 
 
-@pytest.mark.parametrize("given", ["/no/such/file", "-----BEGIN PRIVATE KEY-----\nAAAA", "EC"])
+@pytest.mark.parametrize(
+    "given",
+    ["/no/such/file", "-----BEGIN PRIVATE KEY-----\nAAAA", "EC"],  # allow-secret
+)
 def test_what_is_no_key_is_refused_and_never_shown(signatures: Signatures, given: str) -> None:
     text = pem(generate_private_key(SECP256R1())) if given == "EC" else given
     keys = replace(signatures.keys, given=text)

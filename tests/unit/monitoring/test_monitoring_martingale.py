@@ -115,7 +115,7 @@ def test_a_state_is_resumed_exactly_and_another_reference_is_refused() -> None:
         Martingale(images[:, :2], predicted, groups=GROUPS[:2], classes=CLASSES, alpha=0.01).resume(
             first.to_bytes()
         )
-    with pytest.raises(ValueError, match="pickled|file"):
+    with pytest.raises(ValueError, match=r"pickled|file"):
         whole.resume(b"nothing")
 
 
