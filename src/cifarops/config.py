@@ -219,7 +219,7 @@ def load_params(path: Path, profile: str | None = None, overrides: dict[str, Any
     name = str(profile or document.get("profile"))
     if name not in profiles:
         raise UsageError(
-            f"{path} has no profile {name!r}{did_you_mean(name, profiles)}.",
+            f"{path} has no profile {name!r}{did_you_mean(name, profiles)}",
             fix=f"Use one of: {', '.join(profiles) or 'none defined'}.",
         )
     params = _validated(document, name, overrides or {}, path)
@@ -256,7 +256,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     for name in document:
         if name not in _TOP:
             raise UsageError(
-                f"{path}: unknown key {name!r}{did_you_mean(str(name), _TOP)}.",
+                f"{path}: unknown key {name!r}{did_you_mean(str(name), _TOP)}",
                 fix=f"At the top stand: {', '.join(_TOP)}; everything else belongs under base or a profile.",
             )
     for name, overrides in document["profiles"].items():

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from cifarops.errors import IntegrityError
+from cifarops.errors import IntegrityError, UnavailableError
 
 _TEMPORARY = ".tmp-"
 
@@ -113,6 +113,7 @@ def check_database(path: Path, *, fix: str) -> None:
 
     Raises:
         IntegrityError: It is something else, or damaged.
+        UnavailableError: It can't be read now, which says nothing against the file: the disk is full, rights are missing.
     """
     if not path.is_file():
         return
@@ -120,9 +121,20 @@ def check_database(path: Path, *, fix: str) -> None:
         with closing(sqlite3.connect(path, timeout=10)) as connection:
             (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
+        if not says_damaged(error):
+            raise UnavailableError(
+                f"The database {path} can't be read now: {error}.",
+                fix="Check that the disk is not full and the file may be read and written, then run it again.",
+            ) from error
         raise IntegrityError(f"The database {path} can't be read: {error}.", fix=fix) from error
     if finding != "ok":
         raise IntegrityError(f"The database {path} is damaged: {finding}", fix=fix)
+
+
+def says_damaged(error: Exception) -> bool:
+    """Return whether SQLite says that a file is no intact database, not that it can't be read or written just now."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # the rest of it tells more
 
 
 def _temporary_name(stem: str) -> str:

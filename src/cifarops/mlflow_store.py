@@ -23,7 +23,7 @@ def prepare_store(uri: str, *, fix: str) -> None:
 
     Raises:
         IntegrityError: The file is no intact database.
-        UnavailableError: It can't be made: the disk is full.
+        UnavailableError: It can't be made or read now: the disk is full.
     """
     if not uri.startswith(_SQLITE):
         return

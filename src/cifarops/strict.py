@@ -31,20 +31,21 @@ def explain(error: ValidationError, model: type[Section], *, where: str, referen
         fields = _section_at(model, first["loc"][:-1]).model_fields
         siblings = [field.alias or name for name, field in fields.items()]
         return UsageError(
-            f"{where}: unknown key {key!r}{did_you_mean(str(first['loc'][-1]), siblings)}.",
+            f"{where}: unknown key {key!r}{did_you_mean(str(first['loc'][-1]), siblings)}",
             fix=f"Valid keys there: {', '.join(siblings)}.",
         )
     value = f"{key} = {first.get('input')!r}: " if key else ""
+    said = first["msg"].removeprefix("Value error, ")
     return UsageError(
-        f"{where}: {value}{first['msg'].removeprefix('Value error, ')}.",
+        f"{where}: {value}{said}{'' if said.endswith(('.', '?')) else '.'}",
         fix=f"Correct it; {reference} lists every key and its range.",
     )
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` with the valid name most like `name`; empty if none is."""
+    """Return the end of a sentence: `; did you mean 'x'?` with the valid name most like `name`, or a full stop."""
     close = difflib.get_close_matches(name, list(valid), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def _section_at(model: type[Section], location: tuple[int | str, ...]) -> type[Section]:

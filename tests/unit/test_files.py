@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,21 @@ def test_check_database_refuses_what_is_damaged(tmp_path: Path, damage: str) -> 
     with pytest.raises(IntegrityError) as caught:
         check_database(path, fix="restore it")
     assert caught.value.fix == "restore it"
+
+
+def test_a_whole_database_that_can_not_be_read_now_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    _database(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    limited = (
+        "import resource, sys; from pathlib import Path; from cifarops.files import check_database\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "check_database(Path(sys.argv[1]), fix='move it away')"
+    )
+    ended = subprocess.run([sys.executable, "-c", limited, path], capture_output=True, text=True, check=False)
+    assert "UnavailableError: The database" in ended.stderr
+    assert "can't be read now: disk I/O error" in ended.stderr
 
 
 def _database(path: Path) -> None:

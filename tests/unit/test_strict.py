@@ -36,4 +36,5 @@ def test_says_which_key_is_wrong_and_what_is_right(
 ) -> None:
     error = refusal(document)
     assert message in error.message
+    assert error.message[-2] not in "?."
     assert fix in error.fix

@@ -46,11 +46,13 @@ def command(
     if context.invoked_subcommand is not None:
         return
     from cifarops.bundle.signature import Signatures
+    from cifarops.ledger.database import require_undamaged
     from cifarops.serving.options import read_options
     from cifarops.serving.server import TakeOver, serve
     from cifarops.serving.tokens import TokenFile
 
     settings = Settings.from_environment()
+    require_undamaged(settings.ledger)  # it says what the environment runs
     serve(
         environment,
         host=host,

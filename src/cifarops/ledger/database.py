@@ -2,12 +2,18 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from cifarops.errors import ConflictError, IntegrityError
+from cifarops.files import says_damaged
 
+_FULL = "Check that the disk is not full and the file may be read and written, then run it again."
+_DAMAGED = (
+    "It is damaged: restore a copy, or move it away to begin a new one, and let each environment run a version again:"
+    " cifarops deploy promote."
+)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS predictions (
   seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, at REAL NOT NULL, environment TEXT NOT NULL,
@@ -124,8 +130,24 @@ class Database:
                     f"The ledger {self.path} is held by another process for more than {_PATIENCE_SECONDS} s.",
                     fix="Run it again; if it stays so, find the process that holds the file open.",
                 ) from error
-            raise IntegrityError(
-                f"The ledger {self.path} can't be used: {error}.",
-                fix="Check that the disk is not full and the file not damaged or read-only;"
-                " move it away to begin a new one.",
-            ) from error
+            raise _unusable(self.path, error) from error
+
+
+def require_undamaged(path: Path) -> None:
+    """Refuse a file that is no ledger, or a damaged one; one that can't be read just now passes.
+
+    Raises:
+        IntegrityError: It is; says how to go on.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        if says_damaged(error):
+            raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> IntegrityError:
+    return IntegrityError(
+        f"The ledger {path} can't be used: {error}.", fix=_DAMAGED if says_damaged(error) else _FULL
+    )

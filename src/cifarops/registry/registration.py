@@ -22,7 +22,7 @@ def register(
     actor: str,
     verdict: Verdict | None = None,
 ) -> Version:
-    """Register a bundle with its newest verdict and the run behind it, and record who did.
+    """Register a bundle with its newest verdict and the run behind it, and record who did; once, however often it is asked.
 
     Args:
         bundle: What was judged.
@@ -46,5 +46,8 @@ def register(
     run = run_of(runs, bundle.digest)
     version = registry.register(bundle, run_id=run.id if run else None, verdict=judged)
     evidence = {"digest": bundle.digest, "run": version.run_id, "verdict": judged.answer}
-    ledger.record(Decision("register", None, version.number, actor, f"Version {version.number}", evidence))
+    if not ledger.count_decisions("register", version=version.number):  # else it was registered before
+        ledger.record(
+            Decision("register", None, version.number, actor, f"Version {version.number}", evidence)
+        )
     return version

@@ -104,12 +104,12 @@ class RegistryStore:
         except (MlflowException, SQLAlchemyError) as error:
             raise IntegrityError(
                 f"The registry {self._uri} can't be used: {reason(error)}.",
-                fix=_remedy(self._uri),
+                fix=f"Check that {self._uri} can be reached and written and that the disk is not full, then run it again.",
             ) from error
 
 
 def _remedy(uri: str) -> str:
     return (
-        f"Check that {uri} can be reached and written and that the disk is not full. If the file is damaged, restore a"
-        " copy or move it away and register again: bundles, verdicts and the ledger are untouched."
+        f"Restore a copy of {uri}, or move it away and register again: bundles, verdicts and the ledger are"
+        " untouched."
     )

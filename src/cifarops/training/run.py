@@ -142,9 +142,14 @@ def open_plan(runs: Path, run_id: str) -> Plan:
         UsageError: There is none, or several, or it was made when params.yaml had other keys.
         IntegrityError: The plan is damaged.
     """
-    path = _find(runs, run_id) / PLAN
-    recorded = _read(_RecordedPlan, path)
+    path = _find(runs, run_id)
+    recorded = _read(_RecordedPlan, path / PLAN)
     params = _as_of_today(recorded.params)
+    if params is None and (path / RECORD).exists():
+        raise UsageError(
+            f"Run {recorded.id} is finished, and was trained when params.yaml had other keys than now.",
+            fix=f"There is nothing to carry on. Package it (cifarops package {recorded.id}), or train afresh.",
+        )
     if params is None:
         code = recorded.code.commit or f"v{recorded.code.version}"
         raise UsageError(

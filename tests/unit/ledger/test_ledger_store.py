@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cifarops.errors import ConflictError, DataError, IntegrityError, UsageError
+from cifarops.ledger.database import require_undamaged
 from cifarops.ledger.records import Decision, EnvironmentState, Prediction
 from cifarops.ledger.store import Ledger
 
@@ -337,7 +338,19 @@ def test_a_file_that_is_no_ledger_is_refused_with_what_to_do(tmp_path: Path, dam
         path.write_bytes(b"\0" * 100 + content[100:])
     with pytest.raises(IntegrityError, match="can't be used") as caught:
         Ledger(path)
-    assert "move it away" in caught.value.fix
+    if damage == "directory":  # nothing that could be restored
+        require_undamaged(path)
+        assert "may be read and written" in caught.value.fix
+    else:
+        with pytest.raises(IntegrityError, match="can't be used"):
+            require_undamaged(path)
+        assert "move it away" in caught.value.fix
+
+
+def test_a_ledger_that_is_whole_or_not_there_yet_is_undamaged(tmp_path: Path) -> None:
+    require_undamaged(tmp_path / "ledger.db")
+    with Ledger(tmp_path / "ledger.db"):
+        require_undamaged(tmp_path / "ledger.db")
 
 
 def test_damage_inside_is_found_when_it_is_read(tmp_path: Path) -> None:

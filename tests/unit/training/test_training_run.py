@@ -105,6 +105,14 @@ def test_an_unfinished_run_is_not_carried_on_with_other_keys(
     assert "git checkout v1" in caught.value.fix
 
 
+def test_a_finished_run_with_other_keys_is_not_carried_on_but_called_finished(tmp_path: Path) -> None:
+    run = _finished(tmp_path, "a1")
+    _changed(run.path / PLAN, mixup=0.2)
+    with pytest.raises(UsageError, match="a1 is finished, and was trained when params") as caught:
+        open_plan(tmp_path, "a1")
+    assert "cifarops package a1" in caught.value.fix
+
+
 def test_a_finished_run_without_the_networks_shape_is_damaged(tmp_path: Path) -> None:
     run = _finished(tmp_path, "a1")
     _changed(run.path / RECORD, widths=None)
