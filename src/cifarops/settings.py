@@ -22,12 +22,14 @@ class GitLabSettings:
         project: Path of the project, `group/name` (in a pipeline `CI_PROJECT_PATH`).
         token: Access token (`CIFAROPS_GITLAB_TOKEN`, else `GITLAB_TOKEN`, in a pipeline else `CI_JOB_TOKEN`).
         is_job_token: The token is a pipeline job's own, which may do little.
+        in_job: A job of a pipeline asks: whatever token it has for the API, it pushes with its own.
     """
 
     url: str | None = None
     project: str | None = None
     token: str | None = field(default=None, repr=False)
     is_job_token: bool = False
+    in_job: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "GitLabSettings":
@@ -39,6 +41,7 @@ class GitLabSettings:
             project=environ.get("CI_PROJECT_PATH") or None,
             token=own or job or None,
             is_job_token=bool(job and not own),
+            in_job=bool(job),
         )
 
 
@@ -121,6 +124,11 @@ class Settings:
     def releases(self) -> Path:
         """Directory of code releases, one folder per SHA-256."""
         return self.workspace / "releases"
+
+    @property
+    def pins(self) -> Path:
+        """Directory of what was pinned for a release."""
+        return self.workspace / "pins"
 
     @property
     def run(self) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cifarops.errors import CifaropsError
+from cifarops.errors import CifaropsError, ConflictError
 from cifarops.flow import hotfix, release
 from cifarops.flow.freeze import unfreeze
 from cifarops.flow.git import Git, GitError
@@ -184,6 +184,29 @@ def test_killed_a_backmerge_is_carried_on(project: Project, ada: Git, steps: int
     assert stages(progress) == {"main": "merged", "develop": "open", "release": "open"}
     assert len(project.forge.merge_requests(state="open")) == 2
     assert all(each.notes for each in project.forge._store.read().requests[-2:])
+
+
+def test_a_job_does_not_restore_a_branch_that_was_deleted(project: Project, ada: Git) -> None:
+    begin(project, ada, {"a": "1"})
+    project.merge_number(numbers(finish(project, ada))["main"])
+    commit = ada.commit()
+    ada.push(":refs/heads/hotfix/urgent")
+    with pytest.raises(CifaropsError, match="missing in develop, and was deleted") as caught:
+        hotfix.backmerge(ada, project.policy, project.forge, restore=False)
+    assert f"git push origin {commit}:refs/heads/hotfix/urgent && cifarops flow backmerge" in caught.value.fix
+    assert ada.remote_branch("hotfix/urgent") is None
+    (progress,) = hotfix.backmerge(ada, project.policy, project.forge)
+    assert "restore hotfix/urgent" in progress.steps[0].what
+    assert ada.remote_branch("hotfix/urgent") == commit
+
+
+def test_a_hotfix_that_has_diverged_is_told_how_to_come_together(project: Project, ada: Git) -> None:
+    begin(project, ada, {"a": "1"})
+    finish(project, ada)
+    ada("commit", "--quiet", "--amend", "-m", "fix: another try")
+    with pytest.raises(ConflictError, match=r"diverged: 1 commit here .* and 1 commit there") as caught:
+        finish(project, ada)
+    assert "git rebase origin/hotfix/urgent" in caught.value.fix
 
 
 def test_a_dry_run_pushes_nothing(project: Project, ada: Git) -> None:

@@ -211,7 +211,7 @@ def test_without_the_approval_of_somebody_else_nothing_merges(
 ) -> None:
     project.forge.pipeline_result(number, cleo.commit(), ok=True)
     project.forge.approve(number, "cleo")
-    with pytest.raises(GitError, match=r"needs 1 approvals .* there are 0") as caught:
+    with pytest.raises(GitError, match=r"needs 1 approval .* has 0") as caught:
         project.forge.merge(number, "cleo")
     assert "other than cleo" in caught.value.fix
     project.forge.approve(number, "bob")
@@ -226,7 +226,7 @@ def test_a_new_commit_needs_a_new_approval_and_a_new_pipeline(
     project.forge.pipeline_result(number, cleo.commit(), ok=True)
     write(cleo, {"more": "1"}, "feat: more")
     cleo.push("HEAD:refs/heads/feature/mine")
-    with pytest.raises(GitError, match="there are 0"):
+    with pytest.raises(GitError, match="has 0"):
         project.forge.merge(number, "cleo")
     project.forge.approve(number, "bob")
     with pytest.raises(GitError, match="has not ended yet"):

@@ -13,6 +13,7 @@ from cifarops.flow.freeze import fetch_freeze, freeze, unfreeze
 from cifarops.flow.git import Git, GitError
 from cifarops.flow.numbering import forecast
 from cifarops.flow.publish import publish
+from cifarops.flow.status import status
 from tests.support.clones import Project, make_project, person, write
 from tests.support.crash import killed_after
 
@@ -281,6 +282,15 @@ def test_publishing_tags_main_once_and_keeps_release_json(project: Project, ada:
     assert Git(project.forge.root)("cat-file", "-t", "v1.1.0") == "tag"
 
 
+def test_another_content_is_not_published_under_the_same_number(project: Project, ada: Git) -> None:
+    main = released(project, ada)
+    publish(ada, project.policy, project.forge, commit=main, release_file=b'{"bundle": "abc"}')
+    with pytest.raises(ConflictError, match=r"release\.json of v1\.1\.0 is published with another content"):
+        publish(ada, project.policy, project.forge, commit=main, release_file=b'{"bundle": "def"}')
+    kept = project.forge.root / "flow/releases/v1.1.0/release.json"
+    assert json.loads(kept.read_text())["bundle"] == "abc"
+
+
 @pytest.mark.parametrize("steps", [1, 2])
 def test_killed_a_publication_is_carried_on(project: Project, ada: Git, steps: int) -> None:
     main = released(project, ada)
@@ -308,6 +318,21 @@ def test_a_number_that_marks_another_commit_is_refused(project: Project, ada: Gi
     project.forge.create_tag("v1.1.0", elsewhere, "by mistake")
     with pytest.raises(ConflictError, match=r"v1\.1\.0 exists and marks"):
         publish(ada, project.policy, project.forge, commit=main)
+
+
+def test_a_tag_by_hand_on_what_main_has_never_been_is_no_release_and_is_told(
+    project: Project, ada: Git
+) -> None:
+    feature = ada.commit("origin/develop^2")
+    project.forge.create_tag("v5.0.0", feature, "by hand")
+    found = forecast(ada, project.policy, "origin/develop")
+    assert (found.version, found.next) == ("1.0.0", "1.1.0")
+    told = status(ada, project.policy, project.forge)
+    assert (told.version, told.stray_tags) == ("1.0.0", ("v5.0.0",))
+    assert told.facts()["no releases"] == "v5.0.0: made by hand"
+    assert "delete on the server, where they are a mistake: v5.0.0" in told.next
+    main = released(project, ada)  # the tag marks an ancestor of it now
+    assert publish(ada, project.policy, project.forge, commit=main).tag == "v1.1.0"
 
 
 def test_a_commit_that_a_later_release_contains_is_not_released_again(project: Project, ada: Git) -> None:
@@ -338,8 +363,9 @@ def test_the_next_number_is_known_on_every_branch_of_the_line(project: Project, 
         forecast(ada, project.policy, "origin/develop").next,
     )
     out = publish(ada, project.policy, project.forge, commit=released(project, ada))
-    # Production's deployment, repeated after the release.
-    assert forecast(ada, project.policy, out.commit).next == "1.1.0"
+    # Jobs on production and on staging, repeated after the release.
+    for revision in (out.commit, "origin/release", "origin/develop"):
+        assert forecast(ada, project.policy, revision).next == "1.1.0"
     land(project, "more", "fix: more", kind="fix")
     found = forecast(ada, project.policy, "origin/develop")
     assert (found.version, found.next) == ("1.1.0", "1.1.1")

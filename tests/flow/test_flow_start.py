@@ -140,7 +140,7 @@ def test_commits_of_ones_own_on_develop_are_refused_with_a_way_out_that_works(
     project: Project, clone: Git
 ) -> None:
     mine = write(clone, {"a": "1"}, "feat: by mistake on develop")
-    with pytest.raises(ConflictError, match="1 commits that the remote lacks") as caught:
+    with pytest.raises(ConflictError, match="has 1 commit that the remote lacks") as caught:
         start(clone, project.policy, "feature", "a", profile="demo")
 
     for command in caught.value.fix.partition(": ")[2].replace("<name>", "kept").split(" && "):

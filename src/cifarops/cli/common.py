@@ -37,8 +37,10 @@ def emit(document: Any, *, as_json: bool, human: Any = None) -> None:
     """Print a command's result: `document` as JSON, or `human` (text or a rich renderable) for people."""
     if as_json:
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, default=str) + "\n")
+    elif isinstance(human, str):  # as it is, whatever the terminal: scripts read it
+        sys.stdout.write(f"{human}\n")
     elif human is not None:
-        Console().print(human, markup=False, soft_wrap=isinstance(human, str))
+        Console().print(human, markup=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:

@@ -81,6 +81,7 @@ def pin(
         commit,
         registry=Registry.of(settings),
         releases=settings.releases,
+        pins=settings.pins,
         actor=settings.actor,
         bundle=pointed(bundle, "bundle"),
         code=pointed(code, "code"),

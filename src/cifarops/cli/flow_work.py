@@ -83,11 +83,15 @@ def unfreeze(
 
 @app.command()
 def backmerge(dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
-    """Open what is missing of merge requests for hotfixes in main that are not everywhere yet."""
+    """Open what is missing of merge requests for hotfixes in main that are not everywhere yet.
+
+    A branch that was deleted meanwhile is restored by a person; a job of the pipeline fails and says how.
+    """
     from cifarops.flow import hotfix
 
     git, policy, forge = open_flow()
-    found = hotfix.backmerge(git, policy, forge, dry_run=dry_run, listener=tell_step)
+    restore = not Settings.from_environment().gitlab.in_job
+    found = hotfix.backmerge(git, policy, forge, restore=restore, dry_run=dry_run, listener=tell_step)
     emit(
         [asdict(each) for each in found],
         as_json=as_json,

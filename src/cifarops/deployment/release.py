@@ -1,5 +1,6 @@
 """`release.json`: the one model and the one code that go together from develop to production, named by digest."""
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from cifarops.deployment.code import CodeRelease, find_code
 from cifarops.errors import IntegrityError, UsageError
+from cifarops.files import canonical_json, write_atomic
 
 if TYPE_CHECKING:  # MLflow takes seconds to import
     from cifarops.registry.versions import Registry, Version
@@ -16,6 +18,7 @@ _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 _Number = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
 _SHORTEST_COMMIT = 7
+_WHEN_AND_WHO = {"made_at", "made_by"}
 
 
 class Release(BaseModel):
@@ -28,8 +31,8 @@ class Release(BaseModel):
         model_version: Its number in the registry, or None where it was not known there.
         code: SHA-256 of the code release.
         image: Digest of the container image with that code, or None where none was built.
-        made_at: When it was pinned, in UTC, as ISO 8601.
-        made_by: Who pinned it.
+        made_at: When it was pinned first, in UTC, as ISO 8601.
+        made_by: Who did that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,17 +68,21 @@ def pin(
     *,
     registry: "Registry",
     releases: Path,
+    pins: Path,
     actor: str,
     bundle: str | None = None,
     code: str | None = None,
 ) -> Release:
     """Find the model and the code that were made from a commit. Nothing is built or trained.
 
+    The same pinned again is the same document, whoever asks and when: a version is published once.
+
     Args:
         version: Semantic version of the release.
         commit: Which commit, by its first seven digits or more.
         registry: Where the model was registered after it passed the gate.
         releases: Directory of code releases.
+        pins: Directory of what was pinned before.
         actor: Who is recorded.
         bundle: Digest of another model, where the commit trained none: a hotfix of the code alone.
         code: Digest of another code release, where the commit built none.
@@ -90,7 +97,7 @@ def pin(
     model = _named_model(registry, bundle) if bundle else _model_of(registry, commit)
     whole = chosen.commit if chosen.commit.startswith(commit) else commit
     try:
-        return Release(
+        release = Release(
             version=version,
             commit=whole,
             bundle=model.digest,
@@ -106,6 +113,17 @@ def pin(
             f"{found['loc'][0]} = {found['input']!r} can't be released: {found['msg']}.",
             fix="Give a version like 1.2.0; with --code, give the whole commit.",
         ) from error
+    return _first(release, pins)
+
+
+def _first(release: Release, pins: Path) -> Release:
+    """Return a release as it was pinned the first time."""
+    what = canonical_json(release.model_dump(exclude=_WHEN_AND_WHO))
+    path = pins / f"{release.version}-{hashlib.sha256(what).hexdigest()[:16]}.json"
+    if path.exists():
+        return load_release(path)
+    write_atomic(path, release.model_dump_json(indent=2).encode() + b"\n")
+    return release
 
 
 def _code(releases: Path, commit: str, digest: str | None) -> CodeRelease:

@@ -10,6 +10,7 @@ from cifarops.flow.git import REMOTE, REMOTE_BRANCHES, REMOTE_TAGS, Git
 from cifarops.flow.messages import MessageKind, check_message
 from cifarops.flow.policy import POLICY, Policy, load_policy, parse_policy
 from cifarops.flow.rules import Answer, Branch, may_merge, may_push, parse_branch
+from cifarops.flow.words import counted
 
 _BRANCHES = "refs/heads/"
 
@@ -178,7 +179,7 @@ def _foreign_origin(git: Git, policy: Policy, branch: Branch, branches: str) -> 
         if foreign:
             return Answer(
                 False,
-                f"{branch.full} contains {len(foreign)} commits of {other} that {work.origin} lacks: it starts from"
+                f"{branch.full} contains {counted(len(foreign), 'commit')} of {other} that {work.origin} lacks: it starts from"
                 f" {work.origin} and from nowhere else.",
                 f"Move its own commits: git rebase --onto {REMOTE}/{work.origin} {REMOTE}/{other} {branch.full}."
                 f" A conflict with {other} is resolved on {branch.kind}/{branch.name}-into-{other}.",

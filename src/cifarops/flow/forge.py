@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from cifarops.errors import ConflictError
 from cifarops.flow.git import Git
 from cifarops.settings import Settings
 
@@ -75,10 +76,22 @@ class Forge(Protocol):
         """Delete a tag; one that is gone is fine."""
 
     def publish(self, tag: str, *, title: str, notes: str, files: Mapping[str, bytes]) -> str:
-        """Make a release of a tag that exists and return its address; the same again changes nothing."""
+        """Make a release of a tag that exists and return its address; the same again changes nothing.
+
+        Raises:
+            ConflictError: A file of that name was published with another content.
+        """
 
     def comment(self, number: int, body: str, *, key: str) -> None:
         """Write a note on a merge request; a second one with the same key replaces the first."""
+
+
+def published_otherwise(tag: str, name: str) -> ConflictError:
+    """Return the refusal to publish another content under a name that is taken."""
+    return ConflictError(
+        f"{name} of {tag} is published with another content.",
+        fix="A version is published once: raise the version, or delete what was published if nobody used it.",
+    )
 
 
 def find_forge(git: Git, policy: "Policy", settings: Settings) -> Forge:

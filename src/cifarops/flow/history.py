@@ -104,13 +104,33 @@ def locate(git: Git, policy: Policy, tips: Mapping[str, str], *, on_remote: Coll
 
 
 def releases(git: Git, policy: Policy) -> dict[Version, str]:
-    """Return the commits of all releases as last fetched, the newest version last."""
+    """Return the commits of all releases as last fetched, the newest version last.
+
+    A tag that marks what `main` has never been is none, however it is called: somebody made it by hand.
+    """
+    line = _own_line(git, Line.of(policy).main)
+    return {version: at for version, at in version_tags(git, policy).items() if at in line}
+
+
+def version_tags(git: Git, policy: Policy) -> dict[Version, str]:
+    """Return the commits of all tags that have a release's name, as last fetched, the newest version last."""
     found = {}
     for tag, commit in git.remote_tags().items():
         version = Version.parse(tag.removeprefix("v"))
         if version is not None and fnmatchcase(tag, policy.tags.release):
             found[version] = commit
     return dict(sorted(found.items()))
+
+
+def released_in(git: Git, policy: Policy, commit: str) -> Version | None:
+    """Return the release that a commit went out with, as last fetched; None where it has not gone out.
+
+    On `main`'s own line that is its own release alone: what production ran in between has no number.
+    """
+    known = releases(git, policy)
+    if is_on_line(git, Line.of(policy).main, commit):
+        return next((version for version, at in known.items() if at == commit), None)
+    return next((version for version, at in known.items() if git.is_ancestor(commit, at)), None)
 
 
 def last_release(git: Git, policy: Policy, commit: str) -> tuple[Version, str] | None:

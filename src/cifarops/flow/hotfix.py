@@ -1,10 +1,11 @@
 """Bring a hotfix to main, and from there to everywhere else where it is missing."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cifarops.errors import CifaropsError
+from cifarops.errors import CifaropsError, ConflictError
 from cifarops.flow.forge import Forge, MergeRequest
 from cifarops.flow.git import REMOTE, Git
 from cifarops.flow.history import Hotfix, hotfixes, locate
@@ -13,6 +14,7 @@ from cifarops.flow.policy import Policy
 from cifarops.flow.ready import require_history, require_ready
 from cifarops.flow.rules import Branch, parse_branch
 from cifarops.flow.steps import Listener, Step, Taken, nobody, take
+from cifarops.flow.words import counted
 
 _LABEL = "hotfix"
 _NOTE = "hotfix-conflict"
@@ -80,6 +82,7 @@ def finish(
         UnavailableError: The remote does not answer.
     """
     branch = _require_hotfix(policy, require_ready(git, policy))
+    _require_not_diverged(git, branch)
     hotfix = _own(git, policy, branch)
     target = branch.resolves or hotfix.origin
     head = git.commit()
@@ -100,25 +103,65 @@ def finish(
 
 
 def backmerge(
-    git: Git, policy: Policy, forge: Forge, *, dry_run: bool = False, listener: Listener = nobody
+    git: Git,
+    policy: Policy,
+    forge: Forge,
+    *,
+    restore: bool = True,
+    dry_run: bool = False,
+    listener: Listener = nobody,
 ) -> list[Progress]:
     """Open what is missing of merge requests for every hotfix that is in `main` and not everywhere yet.
 
     A conflict is told in a note on the merge request, with the files and how to resolve it.
 
+    Args:
+        git: The clone.
+        policy: The policy.
+        forge: What holds the remote.
+        restore: Push a branch again that was deleted too early. A job of the pipeline does not: it may not push, and
+            whoever deleted the branch should hear of it.
+        dry_run: Only say what would be done.
+        listener: Told of each step.
+
     Raises:
-        CifaropsError: The clone is shallow.
+        CifaropsError: The clone is shallow, or a branch was deleted and is not to be restored; the others are dealt with.
         UnavailableError: The remote does not answer.
     """
     require_history(git)
     git.fetch()
-    return [
+    unfinished = [each for each in hotfixes(git, policy) if each.is_merged and not each.is_done]
+    lost = [each for each in unfinished if not each.on_remote and not restore]
+    told = [
         _progress(
             git, forge, hotfix, take(_back_steps(git, forge, hotfix), dry_run=dry_run, listener=listener)
         )
-        for hotfix in hotfixes(git, policy)
-        if hotfix.is_merged and not hotfix.is_done
+        for hotfix in unfinished
+        if hotfix not in lost
     ]
+    if lost:
+        raise _deleted_too_early(lost)
+    return told
+
+
+def _deleted_too_early(lost: Sequence[Hotfix]) -> CifaropsError:
+    pushes = " ".join(f"{each.commit}:refs/heads/{each.branch}" for each in lost)
+    return CifaropsError(
+        "; ".join(map(str, lost)) + ", and was deleted: a merge request needs its branch.",
+        fix=f"Restore it: git push {REMOTE} {pushes} && cifarops flow backmerge",
+    )
+
+
+def _require_not_diverged(git: Git, branch: Branch) -> None:
+    theirs = git.remote_branch(branch.full)
+    if theirs is None or git.is_ancestor(theirs, "HEAD") or git.is_ancestor("HEAD", theirs):
+        return
+    ahead, behind = git("rev-list", "--left-right", "--count", f"HEAD...{theirs}").split()
+    raise ConflictError(
+        f"{branch.full} has diverged: {counted(int(ahead), 'commit')} here that the remote lacks, and"
+        f" {counted(int(behind), 'commit')} there that you lack.",
+        fix=f"Put yours on top: git rebase {REMOTE}/{branch.full} && cifarops flow hotfix finish",
+    )
 
 
 def _require_hotfix(policy: Policy, name: str) -> Branch:

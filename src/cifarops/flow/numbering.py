@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cifarops.flow.git import Git
-from cifarops.flow.history import changes, last_release, only_hotfixes, releases
+from cifarops.flow.history import changes, last_release, only_hotfixes, released_in
 from cifarops.flow.policy import Policy
 from cifarops.flow.ready import require_history
 from cifarops.flow.version import Version, changelog, next_version
@@ -44,11 +44,11 @@ def forecast(git: Git, policy: Policy, revision: str) -> Forecast:
 
 
 def upcoming(git: Git, policy: Policy, commit: str) -> Version:
-    """Return the version that `commit` is released as, as last fetched: the one it has, or else the next.
+    """Return the version that `commit` is released as, as last fetched: the one it went out with, or else the next.
 
-    A deployment that is repeated after its release pins the same number.
+    A job that is repeated after the release, on staging or in production, pins the same number.
     """
-    own = next((version for version, at in releases(git, policy).items() if at == commit), None)
+    own = released_in(git, policy, commit)
     if own is not None:
         return own
     last = last_release(git, policy, commit)

@@ -7,7 +7,7 @@ from pathlib import Path
 from cifarops.errors import ConflictError, UsageError
 from cifarops.flow.forge import Forge
 from cifarops.flow.git import Git
-from cifarops.flow.history import changes, is_on_line, last_release, releases
+from cifarops.flow.history import changes, is_on_line, last_release, releases, version_tags
 from cifarops.flow.line import Line
 from cifarops.flow.numbering import upcoming
 from cifarops.flow.policy import Policy
@@ -124,7 +124,7 @@ def _number(git: Git, policy: Policy, commit: str) -> tuple[Version, str | None]
         )
     last = last_release(git, policy, commit)
     version = upcoming(git, policy, commit)
-    _require_free(known, version, commit)
+    _require_free(version_tags(git, policy), version, commit)
     return version, last[1] if last else None
 
 
@@ -133,7 +133,7 @@ def _tag(git: Git, policy: Policy, forge: Forge, version: Version, commit: str, 
         forge.create_tag(version.tag, commit, f"{version}\n\n{notes}")
     except ConflictError:  # somebody was first; with the same commit, that is as good
         git.fetch()
-        known = releases(git, policy)
+        known = version_tags(git, policy)
         if version not in known:
             raise
         _require_free(known, version, commit)
@@ -145,7 +145,8 @@ def _require_free(known: dict[Version, str], version: Version, commit: str) -> N
     if at != commit:
         raise ConflictError(
             f"The tag {version.tag} exists and marks {at[:12]}, not {commit[:12]}.",
-            fix=f"See what it is: git show {version.tag}. A release is never moved: merge on and take the next number.",
+            fix=f"See what it is: git show {version.tag}. A release is never moved: merge on and take the next number. A tag"
+            " that somebody made by hand is deleted on the server; then run this again.",
         )
 
 

@@ -3,6 +3,7 @@
 from cifarops.errors import CifaropsError, ConflictError
 from cifarops.flow.git import REMOTE, Git
 from cifarops.flow.policy import Policy
+from cifarops.flow.words import counted
 
 
 def require_history(git: Git) -> None:
@@ -48,9 +49,9 @@ def _require_nothing_own(git: Git, branch: str) -> None:
     ours, theirs = git.find_commit(f"refs/heads/{branch}"), git.remote_branch(branch)
     if ours is None or theirs is None or git.is_ancestor(ours, theirs):
         return
-    count = git("rev-list", "--count", f"{theirs}..{ours}")
+    count = int(git("rev-list", "--count", f"{theirs}..{ours}"))
     raise ConflictError(
-        f"Your {branch} has {count} commits that the remote lacks, and it changes by merge requests only.",
+        f"Your {branch} has {counted(count, 'commit')} that the remote lacks, and it changes by merge requests only.",
         fix=f"Keep them on a branch of their own: git branch feature/<name> {branch} && git switch {branch} &&"
         f" git reset --keep {REMOTE}/{branch}",
     )

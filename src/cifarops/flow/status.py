@@ -7,11 +7,19 @@ from cifarops.errors import UsageError
 from cifarops.flow.forge import Forge, MergeRequest
 from cifarops.flow.freeze import Freeze, known_freeze
 from cifarops.flow.git import Git
-from cifarops.flow.history import Hotfix, hotfixes, is_ahead, is_release_in_preparation, releases
+from cifarops.flow.history import (
+    Hotfix,
+    hotfixes,
+    is_ahead,
+    is_release_in_preparation,
+    releases,
+    version_tags,
+)
 from cifarops.flow.line import Line
 from cifarops.flow.policy import Policy
 from cifarops.flow.ready import require_history
 from cifarops.flow.rules import Branch, parse_branch
+from cifarops.flow.words import counted
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ class Status:
         ahead: Commits here that the remote's branch of this name lacks; None where it has no such branch.
         behind: Commits there that are lacking here.
         version: The newest release, or None.
+        stray_tags: Tags that have a release's name and mark what `main` has never been.
         release_in_preparation: Whether `release` has something that `main` lacks.
         freeze: The freeze that is in force, or None.
         hotfixes: Hotfixes that are not everywhere yet.
@@ -65,6 +74,7 @@ class Status:
     ahead: int | None
     behind: int | None
     version: str | None
+    stray_tags: tuple[str, ...]
     release_in_preparation: bool
     freeze: FreezeReport | None
     hotfixes: tuple[Hotfix, ...]
@@ -77,10 +87,11 @@ class Status:
         return {
             "branch": f"{self.branch or 'none: HEAD is detached'}{'' if self.is_valid else ' (no valid name)'}",
             "against the remote": (
-                None if self.ahead is None else f"{self.ahead} commits ahead, {self.behind} behind"
+                None if self.ahead is None else f"{counted(self.ahead, 'commit')} ahead, {self.behind} behind"
             ),
             "changed files": "yes" if self.dirty else "no",
             "newest release": self.version,
+            **({"no releases": f"{', '.join(self.stray_tags)}: made by hand"} if self.stray_tags else {}),
             "release in preparation": "yes" if self.release_in_preparation else "no",
             "freeze": str(frozen) if frozen else "none",
             "hotfixes under way": "\n".join(map(str, self.hotfixes)) or "none",
@@ -111,6 +122,7 @@ def status(git: Git, policy: Policy, forge: Forge | None, *, now: datetime | Non
     branch = _parse(policy, name)
     ahead, behind = _distance(git, name)
     known = list(releases(git, policy))
+    strays = [each.tag for each in version_tags(git, policy) if each not in known]
     standing = known_freeze(git, line.develop)
     prepared = is_release_in_preparation(git, line)
     dirty = git.is_dirty()
@@ -122,12 +134,14 @@ def status(git: Git, policy: Policy, forge: Forge | None, *, now: datetime | Non
         ahead=ahead,
         behind=behind,
         version=str(known[-1]) if known else None,
+        stray_tags=tuple(strays),
         release_in_preparation=prepared,
         freeze=_report(policy, standing, now or datetime.now(UTC)) if standing else None,
         hotfixes=open_hotfixes,
         requests=tuple(forge.merge_requests(state="open")) if forge else None,
         next=(
             *_about_hotfixes(open_hotfixes),
+            *_about_strays(strays),
             *_about_branch(policy, line, name, branch, dirty, ahead),
             *(["cifarops flow release finish"] if prepared else []),
             *(["cifarops flow release cut"] if not standing and not prepared and is_ahead(git, line) else []),
@@ -167,6 +181,10 @@ def _about_hotfixes(open_hotfixes: tuple[Hotfix, ...]) -> list[str]:
     return ["cifarops flow backmerge"] if forgotten else []
 
 
+def _about_strays(strays: list[str]) -> list[str]:
+    return [f"delete on the server, where they are a mistake: {', '.join(strays)}"] if strays else []
+
+
 def _about_branch(
     policy: Policy, line: Line, name: str | None, branch: Branch | None, dirty: bool, ahead: int | None
 ) -> list[str]:
@@ -191,5 +209,6 @@ def _about_branch(
 def _line(request: MergeRequest) -> str:
     conflicts = f", in conflict: {', '.join(request.conflicts)}" if request.conflicts else ""
     return (
-        f"!{request.number} {request.source} into {request.target}, {request.approvals} approvals{conflicts}"
+        f"!{request.number} {request.source} into {request.target},"
+        f" {counted(request.approvals, 'approval')}{conflicts}"
     )

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import TypedDict
 
 import pytest
 
@@ -13,6 +14,15 @@ from tests.support.registry import register
 from tests.support.releases import packed_release
 
 COMMIT = "c" * 40
+
+
+class Where(TypedDict):
+    registry: Registry
+    releases: Path
+    pins: Path
+    actor: str
+
+
 RELEASE = {
     "version": "1.2.0",
     "commit": COMMIT,
@@ -74,7 +84,13 @@ def test_pinning_finds_what_a_commit_made(registry: Registry, tmp_path: Path) ->
     second = colour_bundle(bundles, rotation=1, commit="a" * 40)
     register(registry, second)
     code, hotfix = packed_release(releases, COMMIT), packed_release(releases, "e" * 40)
-    found = pin("1.2.0", COMMIT[:8], registry=registry, releases=releases, actor="ada")
+    where: Where = {
+        "registry": registry,
+        "releases": releases,
+        "pins": tmp_path / "pins",
+        "actor": "ada",
+    }
+    found = pin("1.2.0", COMMIT[:8], **where)
     assert (found.commit, found.bundle, found.model_version, found.code) == (
         COMMIT,
         first.digest,
@@ -85,15 +101,31 @@ def test_pinning_finds_what_a_commit_made(registry: Registry, tmp_path: Path) ->
     with pytest.raises(
         UsageError, match=f"No model that passed the gate was made from commit {hotfix.commit[:12]}"
     ):
-        pin("1.2.1", hotfix.commit, registry=registry, releases=releases, actor="ada")
-    only_code = pin(
-        "1.2.1", hotfix.commit, registry=registry, releases=releases, actor="ada", bundle=first.digest[:12]
-    )
+        pin("1.2.1", hotfix.commit, **where)
+    only_code = pin("1.2.1", hotfix.commit, **where, bundle=first.digest[:12])
     assert (only_code.bundle, only_code.code) == (first.digest, hotfix.sha256)
-    only_model = pin("1.2.2", "a" * 40, registry=registry, releases=releases, actor="ada", code=code.sha256)
+    only_model = pin("1.2.2", "a" * 40, **where, code=code.sha256)
     assert (only_model.bundle, only_model.code, only_model.commit) == (second.digest, code.sha256, "a" * 40)
     for version, commit, message in (("1.2", COMMIT, "version = '1.2'"), ("1.2.3", "c" * 6, "too short")):
         with pytest.raises(UsageError, match=message):
-            pin(version, commit, registry=registry, releases=releases, actor="ada")
+            pin(version, commit, **where)
     with pytest.raises(UsageError, match="No code releases"):
-        pin("1.2.3", "a" * 40, registry=registry, releases=releases, actor="ada")
+        pin("1.2.3", "a" * 40, **where)
+
+
+@pytest.mark.promise("A1")
+def test_the_same_pinned_again_by_somebody_else_is_the_same_document(
+    registry: Registry, tmp_path: Path
+) -> None:
+    register(registry, colour_bundle(tmp_path / "bundles", commit=COMMIT))
+    packed_release(tmp_path / "releases", COMMIT)
+    where: Where = {
+        "registry": registry,
+        "releases": tmp_path / "releases",
+        "pins": tmp_path / "pins",
+        "actor": "ada",
+    }
+    first = pin("1.2.0", COMMIT, **where)
+    by_bob: Where = {**where, "actor": "bob"}
+    assert pin("1.3.0", COMMIT, **by_bob).made_by == "bob"
+    assert pin("1.2.0", COMMIT, **by_bob) == first

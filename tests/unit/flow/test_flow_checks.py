@@ -153,7 +153,7 @@ def test_a_hotfix_starts_at_main_and_nowhere_else(git: Git) -> None:
     start(git, "hotfix/bad", "develop", "b")
     answer = ask(git, "hotfix/bad", "main")
     assert not answer.allowed
-    assert "1 commits of develop" in answer.reason
+    assert "contains 1 commit of develop" in answer.reason
     assert "git rebase --onto origin/main origin/develop hotfix/bad" in answer.instead
 
 

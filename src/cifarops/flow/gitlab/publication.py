@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 
-from cifarops.errors import ConflictError
+from cifarops.flow.forge import published_otherwise
 from cifarops.flow.gitlab.client import Client, Document, GitLabError, segment
 
 _PACKAGE = "release"
@@ -56,10 +56,7 @@ def _store(client: Client, tag: str, name: str, content: bytes) -> str:
             if file["file_name"] != name:
                 continue
             if file["file_sha256"] != digest:
-                raise ConflictError(
-                    f"{name} of {tag} is published with another content (SHA-256 {file['file_sha256']}, not {digest}).",
-                    fix="A version is published once: raise the version, or delete the package if it was never used.",
-                )
+                raise published_otherwise(tag, name)
             return client.address(path)
     client.upload(path, content)
     return client.address(path)

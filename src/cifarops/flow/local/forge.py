@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cifarops.errors import ConflictError, UsageError
 from cifarops.files import write_atomic
-from cifarops.flow.forge import MergeRequest, State
+from cifarops.flow.forge import MergeRequest, State, published_otherwise
 from cifarops.flow.git import GitError
 from cifarops.flow.local.access import is_maintainer, is_member, require
 from cifarops.flow.local.merging import approvers, merge_refusal, server_git, write_merge
@@ -129,6 +129,9 @@ class LocalForge:
         self._git.commit(f"refs/tags/{tag}")
         self._require_maintainer(self._store.read(), f"publish {tag}")
         directory = self._store.directory / "releases" / tag
+        for name, content in files.items():
+            if (directory / name).exists() and (directory / name).read_bytes() != content:
+                raise published_otherwise(tag, name)
         write_atomic(directory / "notes.md", f"# {title}\n\n{notes}".encode())
         for name, content in files.items():
             write_atomic(directory / name, content)

@@ -8,6 +8,7 @@ from cifarops.flow.git import Git
 from cifarops.flow.local.state import ForgeState, Request
 from cifarops.flow.policy import Policy
 from cifarops.flow.rules import Answer, parse_branch
+from cifarops.flow.words import counted
 
 
 def server_git(root: Path, user: str) -> Git:
@@ -54,7 +55,7 @@ def merge_refusal(git: Git, state: ForgeState, request: Request, user: str) -> A
     if len(approved) < rules.approvals:
         return Answer(
             False,
-            f"{target} needs {rules.approvals} approvals of the newest commit, and there are {len(approved)}"
+            f"{target} needs {counted(rules.approvals, 'approval')} of the newest commit and has {len(approved)}"
             f" (the author's own does not count).",
             f"Ask somebody other than {request.author} to review and approve it.",
         )
