@@ -9,7 +9,7 @@ import pytest
 
 from cifarops.flow.event import Event
 from cifarops.flow.policy import load_policy
-from tests.support.pipeline import INTO_DEVELOP, ROOT, Case, cases, interpreter, jobs_table
+from tests.support.pipeline import INTO_DEVELOP, ROOT, Case, cases, definitions_of, interpreter, jobs_table
 
 pytestmark = pytest.mark.flow
 POLICY = load_policy(ROOT / "policy.yaml")
@@ -21,7 +21,7 @@ SERIAL = {"candidate", "build", "pin", "retrain", "unfreeze", "release", "backme
 
 @pytest.fixture(scope="module")
 def pipeline() -> dict[str, Any]:
-    return interpreter().definitions(ROOT)
+    return definitions_of(ROOT)
 
 
 @pytest.fixture(scope="module")

@@ -243,6 +243,11 @@ def test_what_develop_made_goes_to_staging_and_production(site: Site) -> None:
     assert site.git.commit("v1.1.0") == commit
     assert len(list((site.machine / "workspace" / "runs").glob("*/run.json"))) == 1
 
-    # Now that something is there: replaced by the same, it stays as it is.
-    again = site.run(Event("push", "main", protected=True), "deploy-production")["deploy-production"]
-    assert again.status == "success", again.log
+    # Now that something is there: replaced by the same, it stays as it is, and so does what was published.
+    again = site.run(Event("push", "main", protected=True), "deploy-production", GITLAB_USER_LOGIN="bob")
+    assert site.document(again["deploy-production"], "release.json") == released
+    published = site.run(Event("push", "main", protected=True), "release")["release"]
+    assert published.status == "success", published.log
+    site.git("switch", "--quiet", "--detach", "origin/release")
+    repeated = site.run(Event("push", "release", protected=True), "pin")
+    assert site.document(repeated["pin"], "release.json") == pinned

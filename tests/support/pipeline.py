@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from cifarops.flow.event import Event
 from cifarops.flow.interpreter import Interpreter
@@ -163,6 +166,12 @@ def jobs_table() -> str:
         if case.title
     ]
     return "\n".join(["| what happens | jobs |", "| --- | --- |", *rows])
+
+
+def definitions_of(root: Path) -> dict[str, Any]:
+    """Return the pipeline file with every include, extends and reference resolved: jobs, stages, workflow."""
+    found: dict[str, Any] = yaml.safe_load(interpreter()._ask(root, "--preview"))
+    return found
 
 
 @cache

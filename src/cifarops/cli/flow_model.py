@@ -99,9 +99,9 @@ def report(
     from cifarops.bundle.store import find_bundle
     from cifarops.config import load_params
     from cifarops.data.snapshot import open_snapshot
-    from cifarops.flow.candidate import judged
     from cifarops.flow.experiments import load_experiment
     from cifarops.flow.forge import find_forge
+    from cifarops.flow.judged import judged
     from cifarops.flow.recipe import follow, recipe_of
     from cifarops.flow.report import report as compare
     from cifarops.ledger.store import Ledger

@@ -8,7 +8,7 @@ from cifarops.data.snapshot import open_snapshot
 from cifarops.errors import CifaropsError, IntegrityError
 from cifarops.evaluation.gate import Verdict
 from cifarops.evaluation.score import gate_bundle
-from cifarops.evaluation.verdicts import newest_verdict
+from cifarops.flow.judged import judged
 from cifarops.flow.recipe import Recipe, follow
 from cifarops.ledger.store import Ledger
 from cifarops.progress import Progress, silent
@@ -100,20 +100,6 @@ def make_candidate(
             fix="Take back what made the model worse, or train longer: see params.yaml. Nothing was registered.",
         )
     return _candidate(recipe, bundle, verdict, version)
-
-
-def judged(bundle: Bundle, running: str | None, recipe: Recipe, settings: Settings) -> Verdict | None:
-    """Return the gate's verdict on the same question, if there is one; every look at the test split counts.
-
-    Args:
-        bundle: What the recipe makes.
-        running: Digest of the bundle in production, or None.
-        recipe: The recipe, whose gate asks.
-        settings: Where verdicts lie.
-    """
-    found = newest_verdict(settings.verdicts, bundle.digest)
-    asked = (running, recipe.params.gate, bundle.manifest.snapshot)
-    return found if found and (found.incumbent, found.params, found.snapshot) == asked else None
 
 
 def _version(registry: Registry, digest: str) -> Version:

@@ -13,9 +13,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Literal
 
 from cifarops.errors import CifaropsError, UnavailableError, UsageError
 from cifarops.flow.event import Event
@@ -112,16 +110,6 @@ class Interpreter:
         if any(job.name == _PROBE and job.when == "never" for job in jobs):
             return []
         return [job for job in jobs if job.when != "never" and job.name != _PROBE]
-
-    def definitions(self, root: Path) -> dict[str, Any]:
-        """Return the pipeline file with every include, extends and reference resolved: jobs, stages, workflow.
-
-        Raises:
-            UsageError: The pipeline file is wrong.
-        """
-        found: dict[str, Any] = yaml.safe_load(self._ask(root, "--preview"))
-        del found[_PROBE]
-        return found
 
     def run(
         self,

@@ -12,15 +12,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cifarops.bundle.store import Bundle, find_bundle
 from cifarops.config import Params
-from cifarops.data.ingest import ingest
 from cifarops.data.snapshot import open_snapshot
 from cifarops.errors import CifaropsError, UsageError
 from cifarops.files import canonical_json, locked, write_atomic
 from cifarops.flow.git import Git
-from cifarops.packaging.export import package
 from cifarops.progress import Progress, silent
 from cifarops.settings import Settings
-from cifarops.training.trainer import train
 
 # What decides the bytes of a bundle. The gate, serving and the rest of the program may change without a training.
 MAKERS = (
@@ -108,6 +105,11 @@ def follow(recipe: Recipe, settings: Settings, progress: Progress = silent) -> B
 
 
 def _make(recipe: Recipe, note: Path, settings: Settings, progress: Progress) -> Bundle:
+    # Most jobs look a model up, and what makes one takes seconds to import.
+    from cifarops.data.ingest import ingest
+    from cifarops.packaging.export import package
+    from cifarops.training.trainer import train
+
     snapshot = ingest(
         recipe.params.data,
         origin=recipe.origin,

@@ -67,11 +67,11 @@ def unapproved(scene: Scene, step: Step) -> None:
     opened = LocalForge(scene.forge.root, "ada").open(
         FEATURE, "develop", title="A sharper model", description="Longer training, larger images."
     )
-    scene.merge_is_refused(opened, "ada", "needs 1 approvals")
+    scene.merge_is_refused(opened, "ada", "needs 1 approval ")
     require(
         scene.approve(opened, "ada").approvals == 0, "An author's approval of her own change was counted."
     )
-    scene.merge_is_refused(opened, "ada", "needs 1 approvals")
+    scene.merge_is_refused(opened, "ada", "needs 1 approval ")
     scene.approve(opened, "bob")
     scene.merge_is_refused(opened, "ada", "has not ended yet")
     scene.request = opened

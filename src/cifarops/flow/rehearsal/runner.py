@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +34,7 @@ _SETTINGS = {
     "PRODUCTION_PORT": "0",  # any that is free
     "STAGING_PORT": "0",
     "STAGING_REQUESTS": "200",
+    "TEST_PROCESSES": "0",  # the job's own is enough for a few tests
     "WATCH_SECONDS": "3",
 }
 
@@ -83,7 +84,7 @@ class Runner:
         forge: The remote.
         policy: Which branches are protected.
         checkout: Where it checks commits out.
-        machine: What it keeps between jobs: the workspace, caches, logs.
+        machine: What it keeps between jobs: the workspace, caches, logs, artifacts.
         tools: Where the interpreter is installed.
         hear: Told of each job.
         waiting: Shows that pipelines take a while.
@@ -103,6 +104,7 @@ class Runner:
         self._forge, self._policy = forge, policy
         self._git = Git(checkout, identity("robot"))
         self._interpreter = Interpreter(tools)
+        self._state = machine / "runner"  # one for all, so that what the pipeline caches is found again
         self._pipelines = machine / "pipelines"
         self._variables = {
             **_SETTINGS,
@@ -110,10 +112,6 @@ class Runner:
             "CIFAROPS_VENV": sys.prefix,
             "CIFAROPS_TOOLS": str(tools),
             "CIFAROPS_WORKSPACE": str(machine / "workspace"),
-            **{
-                f"{tool}_CACHE_DIR": str(machine / "cache" / tool.lower())
-                for tool in ("MYPY", "RUFF", "BLACK")
-            },
         }
         self._hear, self._waiting = hear, waiting
         self._seen = 0
@@ -137,14 +135,7 @@ class Runner:
         message = self._check_out(Git(self._forge.root).commit(f"refs/heads/{branch}"))
         event = Event("push", branch, message=message, protected=True)
         with self._waiting(job):
-            for result in self._interpreter.run(
-                self._git.root,
-                event,
-                [job],
-                state=self._pipelines / job,
-                variables=self._variables,
-                manual=[job],
-            ):
+            for result in self._interpret(event, job, names=[job], manual=[job]):
                 if result.name == job:
                     self._tell(result)
 
@@ -155,13 +146,7 @@ class Runner:
         what = _title(event)
         with self._waiting(f"pipeline of {what}"):
             start = time.perf_counter()
-            results = self._interpreter.run(
-                self._git.root,
-                event,
-                state=self._pipelines / str(happened.number),
-                without={*known, *LEFT_OUT},
-                variables=self._variables,
-            )
+            results = self._interpret(event, str(happened.number), without={*known, *LEFT_OUT})
             seconds = time.perf_counter() - start
         if not results:
             return None
@@ -178,6 +163,32 @@ class Runner:
             self._tell(result, known)
         self._green |= {(name, tree) for name in _BY_FILES if name in ended.jobs and ended.ok}
         return ended
+
+    def _interpret(
+        self,
+        event: Event,
+        place: str,
+        *,
+        names: Sequence[str] = (),
+        without: Collection[str] = (),
+        manual: Sequence[str] = (),
+    ) -> list[JobResult]:
+        """Run jobs, and put what they hand on where no later pipeline finds it."""
+        results = self._interpreter.run(
+            self._git.root,
+            event,
+            names,
+            state=self._state,
+            without=without,
+            variables=self._variables,
+            manual=manual,
+        )
+        kept = self._pipelines / place
+        kept.mkdir(parents=True)
+        for folder in ("artifacts", "output"):
+            if (self._state / folder).exists():
+                (self._state / folder).rename(kept / folder)
+        return [replace(each, artifacts=kept / "artifacts" / each.name) for each in results]
 
     def _required(self, target: str) -> frozenset[str]:
         rules = self._policy.protected.get(target)
