@@ -139,8 +139,8 @@ class MonitorParams(Section):
     """When an alarm is raised.
 
     Attributes:
-        window: Predictions in one check.
-        drift_alpha: Chance that one check of undrifted traffic raises a drift alarm.
+        window: Newest predictions that are described, and newest labelled ones that are judged.
+        drift_alpha: Chance that undrifted traffic ever raises a drift alarm, however often one looks.
         max_accuracy_drop: Labelled accuracy surely more than this under the reference raises an accuracy alarm.
         min_labels: Labels below which accuracy is not judged.
     """

@@ -151,6 +151,11 @@ class Settings:
         return self.workspace / "logs"
 
     @property
+    def monitoring(self) -> Path:
+        """Directory of where monitoring stands, what it learned from the robustness suite, and examples."""
+        return self.workspace / "monitoring"
+
+    @property
     def downloads(self) -> Path:
         """Directory of fetched archives."""
         return self.workspace / "downloads"

@@ -4,7 +4,19 @@ from typing import Annotated
 
 import typer
 
-from cifarops.cli.common import PARAMS, JsonFlag, ParamsFile, ProfileName, emit, facts, group, notes
+from cifarops.cli.common import (
+    PARAMS,
+    JsonFlag,
+    ParamsFile,
+    ProfileName,
+    emit,
+    facts,
+    group,
+    notes,
+    pointed,
+    progress_bars,
+    table,
+)
 from cifarops.config import load_params
 from cifarops.settings import EnvironmentName, Settings
 
@@ -21,15 +33,22 @@ def check(
     profile: ProfileName = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check the newest predictions for drift, and the newest labelled ones for accuracy."""
+    """Check every new prediction for drift, and the newest labelled ones for accuracy."""
     from cifarops.ledger.store import Ledger
     from cifarops.monitoring.check import check as look
 
     settings = Settings.from_environment()
     params = load_params(params_file, profile)
-    with Ledger(settings.ledger) as ledger:
+    with Ledger(settings.ledger) as ledger, progress_bars() as progress:
         report = look(
-            environment, ledger=ledger, bundles=settings.bundles, params=params.monitor, actor=settings.actor
+            environment,
+            ledger=ledger,
+            bundles=settings.bundles,
+            snapshots=settings.snapshots,
+            folder=settings.monitoring,
+            params=params.monitor,
+            actor=settings.actor,
+            progress=progress,
         )
     emit(
         {**report.model_dump(mode="json"), "alarms": list(report.alarms)},
@@ -39,3 +58,38 @@ def check(
     notes.print(report.advice(), highlight=False)
     if fail_on_alarm and report.alarms:
         raise typer.Exit(1)
+
+
+@app.command()
+def suite(
+    bundle: Annotated[
+        str | None,
+        typer.Argument(help="Digest, a beginning of one, or a pointer file; by default the newest."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show a bundle the robustness suite: what drift would look like, and how far off accuracy estimates are there."""
+    from cifarops.bundle.store import choose_bundle
+    from cifarops.data.snapshot import open_snapshot
+    from cifarops.monitoring.suite import measure_suite
+
+    settings = Settings.from_environment()
+    chosen = choose_bundle(settings.bundles, pointed(bundle, "bundle"))
+    data = open_snapshot(settings.snapshots, chosen.manifest.snapshot)
+    with progress_bars() as progress:
+        measured = measure_suite(chosen, data, folder=settings.monitoring, progress=progress)
+    columns = ("shown", "severity", "accuracy", "COTT", "ATC", "CBPE")
+    rows = [
+        (each.name, each.severity, each.accuracy, each.estimate.cott, each.estimate.atc, each.estimate.cbpe)
+        for each in measured.shown
+    ]
+    errors = {name: measured.errors(name) for name in ("cott", "atc", "cbpe")}
+    emit(
+        {**measured.model_dump(mode="json"), "errors": errors},
+        as_json=as_json,
+        human=table(f"Bundle {chosen.digest[:12]}, {measured.images} images of valid", columns, rows),
+    )
+    for name, (mean, worst) in errors.items():
+        notes.print(
+            f"{name.upper()} is off by {mean:.1%} on the average, {worst:.1%} at worst.", highlight=False
+        )

@@ -184,8 +184,11 @@ class Scene:
             "production",
             ledger=self.ledger,
             bundles=self.settings.bundles,
+            snapshots=self.settings.snapshots,
+            folder=self.settings.monitoring,
             params=self.params.monitor,
             actor=self.settings.actor,
+            progress=self.progress,
         )
         self.checks.append(Check(sum(len(phase.log.answered) for phase in self.phases), report))
         return report

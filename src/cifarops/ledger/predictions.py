@@ -14,6 +14,7 @@ from cifarops.ledger.database import Database
 from cifarops.ledger.records import Answered, EnvironmentName, Feedback, Prediction, Window
 
 _IMAGE_CHANNELS = 3
+_EXAMPLES = 9
 _SELECT_WINDOW = (
     "SELECT p.seq, p.id, p.at, p.version, p.label, p.probabilities, COALESCE(f.label, -1), p.traits"
     " FROM predictions p LEFT JOIN feedback f ON f.prediction_id = p.id WHERE p.environment = ?"
@@ -181,6 +182,21 @@ class Predictions(Database):
         )
         return _window(rows, environment)
 
+    def images(
+        self, environment: EnvironmentName, *, version: int, first: int, last: int
+    ) -> NDArray[np.uint8]:
+        """Return the newest nine images that were kept of a version's predictions from position `first` to `last`.
+
+        Returns:
+            uint8 (N, S, S, 3), oldest first; N is 0 where none were kept.
+        """
+        rows = self._rows(
+            "SELECT image FROM predictions WHERE environment = ? AND version = ? AND seq BETWEEN ? AND ?"
+            " AND image IS NOT NULL ORDER BY seq DESC LIMIT ?",
+            (environment, version, first, last, _EXAMPLES),
+        )[::-1]
+        return _stacked([image for (image,) in rows])
+
     def labelled_images(
         self, environment: EnvironmentName, *, last: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -194,13 +210,15 @@ class Predictions(Database):
             " WHERE p.environment = ? AND p.image IS NOT NULL ORDER BY p.seq DESC LIMIT ?",
             (environment, last),
         )[::-1]
-        if not rows:
-            return np.empty((0, 0, 0, _IMAGE_CHANNELS), np.uint8), np.empty(0, np.int64)
         rows = [row for row in rows if len(row[0]) == len(rows[-1][0])]
-        side = round((len(rows[0][0]) / _IMAGE_CHANNELS) ** 0.5)
-        flat = np.frombuffer(b"".join(image for image, _ in rows), dtype=np.uint8)
-        images = flat.reshape(len(rows), side, side, _IMAGE_CHANNELS)
-        return images, np.array([label for _, label in rows], dtype=np.int64)
+        return _stacked([image for image, _ in rows]), np.array([label for _, label in rows], dtype=np.int64)
+
+
+def _stacked(images: Sequence[bytes]) -> NDArray[np.uint8]:
+    """Return images of the newest one's size, uint8 (N, S, S, 3); the others are left out."""
+    same = [image for image in images if len(image) == len(images[-1])]
+    side = round((len(same[-1]) / _IMAGE_CHANNELS) ** 0.5) if same else 0
+    return np.frombuffer(b"".join(same), dtype=np.uint8).reshape(len(same), side, side, _IMAGE_CHANNELS)
 
 
 def _window(rows: Sequence[tuple[Any, ...]], environment: EnvironmentName) -> Window:
@@ -221,7 +239,7 @@ def _window(rows: Sequence[tuple[Any, ...]], environment: EnvironmentName) -> Wi
         probabilities=flat.reshape(len(rows), -1) if rows else flat.reshape(0, 0),
         truth=np.array(truth, dtype=np.int64),
         traits=_traits(traits),
-        seq=max(seqs, default=0),
+        seqs=np.array(seqs, dtype=np.int64),
     )
 
 

@@ -100,7 +100,7 @@ class Window:
         probabilities: float32 (N, C).
         truth: int64 (N,), the true class index, or -1 where no label has come.
         traits: float16 (N, T), NaN where none were kept; T is 0 where that is so everywhere.
-        seq: Position in the ledger of the newest, or 0.
+        seqs: int64 (N,), positions in the ledger.
     """
 
     ids: tuple[str, ...]
@@ -110,10 +110,24 @@ class Window:
     probabilities: NDArray[np.float32]
     truth: NDArray[np.int64]
     traits: NDArray[np.float16]
-    seq: int = 0
+    seqs: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def last(self, count: int) -> "Window":
+        """Return the newest `count` of them."""
+        start = max(0, len(self) - count)
+        return Window(
+            self.ids[start:],
+            self.at[start:],
+            self.versions[start:],
+            self.predicted[start:],
+            self.probabilities[start:],
+            self.truth[start:],
+            self.traits[start:],
+            self.seqs[start:],
+        )
 
 
 @dataclass(frozen=True)

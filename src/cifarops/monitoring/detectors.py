@@ -5,7 +5,7 @@ These describe; the alarm is the martingale's alone. The p value of each holds f
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,10 @@ class Sample:
         """Return the views of a group, (N, G), and their names."""
         chosen = [place for place, each in enumerate(self.groups) if each == group]
         return self.views[:, chosen], [self.names[place] for place in chosen]
+
+    def newest(self, count: int) -> "Sample":
+        """Return the last `count` of them."""
+        return replace(self, predicted=self.predicted[-count:], views=self.views[-count:])
 
 
 Detector = Callable[[Sample, Sample], Finding]

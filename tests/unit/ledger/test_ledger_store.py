@@ -64,9 +64,9 @@ def test_window_gives_back_what_was_stored_oldest_first(ledger: Ledger) -> None:
 def test_predictions_are_read_on_from_where_the_last_reading_ended(ledger: Ledger) -> None:
     ledger.add_predictions([prediction(name, version=1 + (name == "b")) for name in "abcd"])
     first = ledger.predictions_after("production", seq=0, version=1, limit=2)
-    rest = ledger.predictions_after("production", seq=first.seq, version=1, limit=2)
+    rest = ledger.predictions_after("production", seq=int(first.seqs[-1]), version=1, limit=2)
     assert (first.ids, rest.ids) == (("a", "c"), ("d",))
-    assert len(ledger.predictions_after("production", seq=rest.seq, version=1, limit=2)) == 0
+    assert len(ledger.predictions_after("production", seq=int(rest.seqs[-1]), version=1, limit=2)) == 0
 
 
 def test_traits_come_back_and_are_nan_where_none_were_kept(ledger: Ledger) -> None:
