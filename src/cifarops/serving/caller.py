@@ -11,15 +11,15 @@ class Caller:
 
     Args:
         client: Whom limits and turns are counted for: the name of a token, or an address.
-        request_id: Named in the answer and in the log.
         timeout_s: Seconds that the client waits for an answer once it has sent the whole request.
+        token: Name of the token that came with it.
     """
 
-    __slots__ = ("client", "gone", "on_gone", "request_id", "timeout_s")
+    __slots__ = ("client", "gone", "on_gone", "timeout_s", "token")
 
-    def __init__(self, client: str, request_id: str = "", timeout_s: float = 30.0) -> None:
+    def __init__(self, client: str, timeout_s: float = 30.0, token: str | None = None) -> None:
         self.client = client
-        self.request_id = request_id
+        self.token = token
         self.timeout_s = timeout_s
         self.gone = False
         self.on_gone: Callable[[], None] | None = None

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cifarops.serving.caller import Caller, introduce
+from cifarops.serving.caller import Caller, caller_of, introduce
 from cifarops.serving.journal import Journal
 from cifarops.serving.metrics import VERSION_KEY, Metrics, Refusal
 from cifarops.serving.options import Options
@@ -101,48 +101,41 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
-        token = None
         try:
-            token = self._admit(scope, head, request_id)
+            self._admit(scope, head)
         except ProblemError as problem:
             await problem.response(scope["path"])(scope, receive, noting)
         else:
             await self._app(scope, receive, noting)
         finally:
-            self._note(scope, status, time.perf_counter() - began, request_id, token)
+            self._note(scope, status, time.perf_counter() - began, request_id)
 
-    def _admit(self, scope: Scope, head: "_Head", request_id: str) -> Token | None:
+    def _admit(self, scope: Scope, head: "_Head") -> None:
         """Refuse a request that may not be answered.
 
         Raises:
             ProblemError: Why.
         """
         self._check_source(scope, head)
-        path, method = scope["path"], scope["method"]
+        path = scope["path"]
         address = scope["client"][0] if scope["client"] else ""
-        token, role = self._identify(path, head, address), needs(path)
-        client = f"token {token.name}" if token else address
-        caller = Caller(client, request_id, self._timeout_s(head))
+        self._keyring.refresh(time.monotonic())
+        token = self._keyring.find(head.bearer) if head.bearer else None
+        caller = Caller(
+            f"token {token.name}" if token else address,
+            timeout_s=self._timeout_s(head),
+            token=token.name if token else None,
+        )
         introduce(scope, caller)
+        role = needs(path)
+        if role is not None and (self._keyring.required or role == "deploy"):
+            near = role == "any" and not head.forwarded and _is_loopback(address)
+            if not near:
+                self._check_token(token, role)
         if self._draining and (path == "/ping" or path.endswith("/ready")):
             raise ProblemError("not-ready", "The server is about to stop.", headers={"Retry-After": "1"})
-        if role is None or role == "any":
-            return token
-        if self._rate and (wait := self._rate.wait_s(client, time.monotonic())):
-            self._metrics.refused("rate")
-            raise ProblemError(
-                "too-many-requests",
-                f"More than {self._options.limits.rate:g} requests a second came from you.",
-                headers={"Retry-After": str(math.ceil(wait))},
-            )
-        if method not in _READING:
-            if head.encoding not in (b"", b"identity"):
-                self._refuse(
-                    "body", "unsupported-encoding", "Send the body as it is, without Content-Encoding."
-                )
-            if role == "predict":
-                self._queue.check(caller)
-        return token
+        if role not in (None, "any"):
+            self._check_room(scope["method"], head, caller, predicts=role == "predict")
 
     def _check_source(self, scope: Scope, head: "_Head") -> None:
         if head.hosts > 1 or (head.hosts == 0 and scope["http_version"] == "1.1"):
@@ -162,19 +155,14 @@ class Guard:
                     "Pages of other sites may not ask this server. Those that may stand under `origins` in serving.yaml.",
                 )
 
-    def _identify(self, path: str, head: "_Head", address: str) -> Token | None:
-        """Return whose token a request carries, once it is clear that it may do what it asks for."""
-        role = needs(path)
-        self._keyring.refresh(time.monotonic())
-        token = self._keyring.find(head.bearer) if head.bearer else None
-        if role is None or not (self._keyring.required or role == "deploy"):
-            return token
-        if role == "any" and not head.forwarded and _is_loopback(address):
-            return token
+    def _check_token(self, token: Token | None, role: Role | Literal["any"]) -> None:
         if token is None:
-            if self._keyring.error:
-                self._refuse("token", "tokens-unreadable", "The server's log says why.")
             self._metrics.refused("token")
+            if self._keyring.error:
+                raise ProblemError(
+                    "tokens-unreadable",
+                    "The server can't read its tokens; `cifarops serve token list` says why.",
+                )
             raise ProblemError(
                 "no-token",
                 "A valid token is needed: Authorization: Bearer TOKEN. Make one: cifarops serve token make NAME --role"
@@ -183,7 +171,21 @@ class Guard:
             )
         if role != "any" and role not in token.roles:
             self._refuse("role", "wrong-role", f"This needs a token with the role {role}.")
-        return token
+
+    def _check_room(self, method: str, head: "_Head", caller: Caller, *, predicts: bool) -> None:
+        if self._rate and (wait := self._rate.wait_s(caller.client, time.monotonic())):
+            self._metrics.refused("rate")
+            raise ProblemError(
+                "too-many-requests",
+                f"More than {self._options.limits.rate:g} requests a second came from you.",
+                headers={"Retry-After": str(math.ceil(wait))},
+            )
+        if method in _READING:
+            return
+        if head.encoding not in (b"", b"identity"):
+            self._refuse("body", "unsupported-encoding", "Send the body as it is, without Content-Encoding.")
+        if predicts:
+            self._queue.check(caller)
 
     def _timeout_s(self, head: "_Head") -> float:
         limit = self._options.limits.deadline_s
@@ -205,7 +207,7 @@ class Guard:
         self._metrics.refused(reason)
         raise ProblemError(kind, detail)
 
-    def _note(self, scope: Scope, status: int, seconds: float, request_id: str, token: Token | None) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         path = scope["path"]
         template = getattr(scope.get("route"), "path", None)
         route = template or (path if path in self._routes else "other")
@@ -217,7 +219,7 @@ class Guard:
                 "error" if status >= 500 else "info",
                 id=request_id,
                 client=scope["client"][0] if scope["client"] else None,
-                token=token.name if token else None,
+                token=caller_of(scope).token,
                 method=scope["method"],
                 path=path[:_LONGEST_PATH],
                 status=status,

@@ -44,8 +44,8 @@ class Metrics:
     """
 
     def __init__(self, environment: EnvironmentName, code_version: str, code_release: str = "") -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._requests = self._counter("requests", "Requests answered.", "route", "status", "model_version")
         self._latency = self._histogram(
             "request_seconds",
@@ -158,7 +158,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
     def _notice(self, version: str) -> None:
         """Remember that a version has series; those of the one that was longest without new ones end."""
@@ -174,12 +174,12 @@ class Metrics:
                     metric.remove_by_labels({"model_version": oldest})
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"cifarops_{name}", text, labels, registry=self._registry)
+        return Counter(f"cifarops_{name}", text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"cifarops_{name}", text, labels, registry=self._registry)
+        return Gauge(f"cifarops_{name}", text, labels, registry=self.registry)
 
     def _histogram(
         self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _BUCKETS
     ) -> Histogram:
-        return Histogram(f"cifarops_{name}", text, labels, buckets=buckets, registry=self._registry)
+        return Histogram(f"cifarops_{name}", text, labels, buckets=buckets, registry=self.registry)

@@ -173,12 +173,12 @@ class Queue:
         return any(len(line) > own + 1 for line in self._lines.values())
 
     def _shorten_longest(self) -> None:
-        client, line = max(self._lines.items(), key=lambda each: len(each[1]))
+        line = max(self._lines.values(), key=len)
         self._overloaded = True
         self._refused_at = asyncio.get_running_loop().time()
         waiter = line.pop()
         self._waiting -= 1
-        waiter.end(self._full(client))
+        waiter.end(self._too_many())
 
     def _wait_s(self, client: str) -> float:
         """Estimate how long the next request of a client would wait."""
@@ -186,18 +186,24 @@ class Queue:
         return ahead * self._work_s / self._slots
 
     def _full(self, client: str) -> ProblemError:
-        retry = {"Retry-After": str(max(1, math.ceil(self._waiting * self._work_s / self._slots)))}
-        if len(self._lines) > 1 and len(self._lines.get(client, ())) * len(self._lines) > self._waiting:
-            self._metrics.refused("share")
-            return ProblemError(
-                "too-many-requests",
-                "The server is busy, and you have more requests waiting than others. Send fewer at once.",
-                headers=retry,
-            )
+        own = len(self._lines.get(client, ()))
+        if len(self._lines) > 1 and own * len(self._lines) > self._waiting:
+            return self._too_many()
         self._metrics.refused("queue")
         return ProblemError(
-            "overloaded", "The server has more to do than it can. Ask again later.", headers=retry
+            "overloaded", "The server has more to do than it can. Ask again later.", headers=self._retry()
         )
+
+    def _too_many(self) -> ProblemError:
+        self._metrics.refused("share")
+        return ProblemError(
+            "too-many-requests",
+            "The server is busy, and you have more requests waiting than others. Send fewer at once.",
+            headers=self._retry(),
+        )
+
+    def _retry(self) -> dict[str, str]:
+        return {"Retry-After": str(max(1, math.ceil(self._waiting * self._work_s / self._slots)))}
 
     def _late(self, caller: Caller) -> ProblemError:
         self._metrics.refused("deadline")
