@@ -24,16 +24,34 @@ class LoadResult:
 
 
 def load(
-    url: str, bodies: Sequence[bytes], *, connections: int, seconds: float, fresh: bool = False
+    url: str,
+    bodies: Sequence[bytes],
+    *,
+    connections: int,
+    seconds: float,
+    fresh: bool = False,
+    kind: str = "image/jpeg",
+    rate: float | None = None,
 ) -> LoadResult:
     """Post `bodies` in turn to `url`, each connection waiting for an answer before it asks again.
 
-    With `fresh` every request opens a connection of its own. A connection that breaks counts as a failed request.
+    Args:
+        url: Where to.
+        bodies: What is sent.
+        connections: How many ask at once.
+        seconds: For how long.
+        fresh: Every request opens a connection of its own.
+        kind: Content type of the bodies.
+        rate: Requests a second of all connections together, sent at their times whether the server keeps up or not: a
+            request that had to wait for the one before it has waited (no coordinated omission). None: as fast as it goes.
+
+    Returns:
+        What was measured; a connection that breaks counts as a failed request.
     """
     parts = urlsplit(url)
     address = (str(parts.hostname), int(parts.port or 80))
     requests = [
-        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: image/jpeg\r\n"
+        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: {kind}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n".encode() + body
         for body in bodies
     ]
@@ -41,7 +59,11 @@ def load(
         # Every process is up before any begins, so that their stretches overlap.
         pool.map(time.sleep, [0.3] * connections, chunksize=1)
         begin = time.time() + 0.2
-        jobs = [(address, requests, begin, seconds, fresh)] * connections
+        pause = connections / rate if rate else 0.0
+        jobs = [
+            (address, requests, begin + pause * number / connections, seconds, fresh, pause)
+            for number in range(connections)
+        ]
         results = pool.starmap(_ask, jobs, chunksize=1)
     latencies = np.array([taken for times, _ in results for taken in times]) * 1000
     failed = sum(count for _, count in results)
@@ -57,15 +79,21 @@ def load(
 
 
 def _ask(
-    address: tuple[str, int], requests: Sequence[bytes], begin: float, seconds: float, fresh: bool
+    address: tuple[str, int],
+    requests: Sequence[bytes],
+    begin: float,
+    seconds: float,
+    fresh: bool,
+    pause: float,
 ) -> tuple[list[float], int]:
     latencies: list[float] = []
     failed = 0
     connection = _connect(address)
     time.sleep(max(0.0, begin - time.time()))
-    end = time.perf_counter() + seconds
+    first = time.perf_counter()
     turn = 0
-    while (start := time.perf_counter()) < end:
+    while (start := first + turn * pause if pause else time.perf_counter()) < first + seconds:
+        time.sleep(max(0.0, start - time.perf_counter()))
         try:
             if fresh:
                 connection.close()
