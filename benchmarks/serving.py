@@ -26,7 +26,7 @@ from benchmarks.peers.start import PEERS, RAW, Running, programs, started
 from cifarops.bundle.runtime import OnnxModel, served_precision
 from cifarops.bundle.signature import Signatures
 from cifarops.bundle.store import Bundle
-from cifarops.data.preprocess import decode_image
+from cifarops.data.preprocess import decode
 from cifarops.deployment.process import ServerProcess
 from cifarops.ledger.records import Decision
 from cifarops.ledger.store import Ledger
@@ -155,7 +155,7 @@ def _raw(bundle: Bundle, rounds: int) -> list[Sample]:
 
     def work() -> None:
         for content in files:
-            model.probabilities(decode_image(content, size)[None])
+            model.probabilities(decode(content, size).pixels[None])
 
     work()
     return sample(work, 5 * rounds)

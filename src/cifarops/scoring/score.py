@@ -13,7 +13,7 @@ import numpy as np
 
 from cifarops.bundle.runtime import OnnxModel
 from cifarops.bundle.store import Bundle
-from cifarops.data.preprocess import decode
+from cifarops.data.preprocess import MIN_SIDE, decode
 from cifarops.errors import DataError, UsageError
 from cifarops.machine import usable_cores
 from cifarops.progress import Progress, silent
@@ -148,7 +148,7 @@ def _score_chunk(chunk: list[Image], model: OnnxModel, rows: Rows) -> tuple[byte
         try:
             if image.content is None:
                 raise DataError(image.problem, fix="")
-            pixels[readable] = decode(image.content, size).pixels
+            pixels[readable] = decode(image.content, size, min_side=MIN_SIDE).pixels
         except DataError as error:
             errors.append(error.message)
         else:
