@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from cifarops.cli.main import build
 from cifarops.ledger.records import Decision, Prediction
 from cifarops.ledger.store import Ledger
-from tests.support.bundles import colour_bundle
+from tests.support.bundles import colour_bundle, colour_image
 from tests.support.snapshots import colour_snapshot
 
 pytestmark = pytest.mark.integration
@@ -66,6 +66,13 @@ def test_from_bundle_to_watched_version(workspace: Path) -> None:
     assert (version["digest"], version["aliases"]) == (good.digest, ["candidate"])
     assert answer("registry", "show", "1")["evidence"] == verdict
     assert "PROMOTE" in cli("registry", "show", "1").stdout
+    (workspace / "photos").mkdir()
+    (workspace / "photos" / "red.png").write_bytes(colour_image("red"))
+    scoring = ("predict", str(workspace / "photos"), "--out", str(workspace / "rows.csv"))
+    scored = answer(*scoring, "--version", "1")
+    assert (scored["images"], scored["unreadable"], scored["bundle"]) == (1, 0, good.digest)
+    assert "\nred.png,red," in (workspace / "rows.csv").read_text()
+    assert "already there" in refusal(*scoring, "--version", "1", code=2)
 
     _run_in_production(workspace, good.digest)
     bad = colour_bundle(workspace / "bundles", rotation=1)
