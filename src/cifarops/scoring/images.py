@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +59,15 @@ def stamp(origin: Path) -> str:
 def _of_parquet(origin: Path, progress: Progress) -> Iterator[Image]:
     file = open_parquet(origin)
     column = _image_column(file.schema_arrow, origin)
-    total, numbers = file.metadata.num_rows, count()
+    total, done = file.metadata.num_rows, 0
     for batch in file.iter_batches(batch_size=_ROWS, columns=[column]):
-        for number, value in zip(numbers, batch.column(0).to_pylist(), strict=False):
+        for number, value in enumerate(batch.column(0).to_pylist(), start=done):
             content, path = (
                 (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
             )
             yield Image(path or f"row {number}", content, "" if content else "the row holds no bytes")
-        progress("reading rows", min(total, number + 1), total)
+        done += batch.num_rows
+        progress("reading rows", done, total)
 
 
 def _image_column(schema: Any, origin: Path) -> str:

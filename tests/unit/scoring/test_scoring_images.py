@@ -64,6 +64,12 @@ def test_rows_without_a_path_are_numbered_and_empty_ones_say_so(tmp_path: Path) 
     ]
 
 
+def test_rows_are_numbered_through(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"image": [b"x"] * 700}), tmp_path / "long.parquet", row_group_size=300)
+    names = [image.name for image in read_images(tmp_path / "long.parquet", silent)]
+    assert names == [f"row {number}" for number in range(700)]
+
+
 def test_a_table_must_say_by_itself_where_the_images_are(tmp_path: Path) -> None:
     for columns, found in (
         ({"text": ["x"] * 3}, "no columns"),
