@@ -43,12 +43,17 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _fsync_directory(path.parent)
+        publish_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def publish_file(complete: Path, target: Path) -> None:
+    """Let the complete file `complete`, in the same directory, take the name `target` in one step, and last."""
+    with complete.open("rb") as file:
+        os.fsync(file.fileno())
+    complete.replace(target)
+    _fsync_directory(target.parent)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cifarops.errors import ConflictError, UsageError
-from cifarops.files import locked, write_atomic
+from cifarops.files import locked, publish_file, write_atomic
 
 _COMMIT_SECONDS = 1.0
 
@@ -107,7 +107,7 @@ def open_part(target: Path, job: str) -> Iterator[Part]:
 
 def publish(part: Part, target: Path, content: Path) -> None:
     """Let the complete file `content`, which may be the rows themselves, appear as `target`; the part is gone then."""
-    content.replace(target)
+    publish_file(content, target)
     part.discard()
 
 
