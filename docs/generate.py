@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from docs.pages.benchmarks import benchmarks_page
+from docs.pages.bundle import bundle_page
 from docs.pages.flow import flow_page
 from docs.pages.params import params_page
 from docs.pages.process import process_page
@@ -15,6 +16,7 @@ from docs.pages.process import process_page
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     "params.md": params_page,
+    "bundle.md": bundle_page,
     "benchmarks.md": benchmarks_page,
     "flow.md": flow_page,
     "process.md": process_page,

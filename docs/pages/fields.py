@@ -4,14 +4,13 @@ import re
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-
-from cifarops.strict import Section
 
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
-def docstring(section: type[Section]) -> tuple[str, dict[str, str]]:
+def docstring(section: type[BaseModel]) -> tuple[str, dict[str, str]]:
     """Return a model's summary and the meaning of each of its attributes."""
     text = section.__doc__ or ""
     summary, _, attributes = text.partition("Attributes:")
@@ -30,10 +29,10 @@ def range_of(field: FieldInfo) -> str:
     return " ".join([_kind(field.annotation), ", ".join(limits)]).strip()
 
 
-def inner_section(field: FieldInfo) -> type[Section] | None:
+def inner_section(field: FieldInfo) -> type[BaseModel] | None:
     """Return the model of a key's own keys, or of each entry of a mapping; None for a plain value."""
     for inner in (field.annotation, *get_args(field.annotation)):
-        if isinstance(inner, type) and issubclass(inner, Section):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
             return inner
     return None
 
@@ -47,7 +46,9 @@ def _kind(annotation: Any) -> str:
     if origin is tuple and Ellipsis in arguments:
         return f"list of {_kind(arguments[0])}"
     if origin is tuple:
-        return f"{('no', 'one', 'two', 'three')[len(arguments)]} {_kind(get_args(arguments[0])[0])}"
+        return f"{('no', 'one', 'two', 'three')[len(arguments)]} {_kind((get_args(arguments[0]) or arguments)[0])}"
+    if origin is dict:
+        return f"mapping of {_kind(arguments[1])}"
     if origin is not None:  # Annotated
         return _kind(arguments[0])
     return str(annotation.__name__)

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import yaml
+from pydantic import BaseModel
 
 from cifarops.flow.install import HOOKS
 from cifarops.flow.policy import POLICY, Policy, load_policy
 from cifarops.flow.rules import may_merge
-from cifarops.strict import Section
 from docs.pages.fields import docstring, inner_section, range_of
 
 
@@ -176,7 +176,7 @@ def _keys(policy: Policy) -> Iterator[str]:
     yield from _table(("key", "value", "meaning"), _section_keys("", type(policy)))
 
 
-def _section_keys(path: str, section: type[Section]) -> Iterator[tuple[str, str, str]]:
+def _section_keys(path: str, section: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
     _, described = docstring(section)
     for name, field in section.model_fields.items():
         key = f"{path}{field.alias or name}"
