@@ -8,6 +8,8 @@ TRUSTED/ENVIRONMENT/KEY.pem       public keys; a key that signs no more stays he
 
 import base64
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,14 +57,8 @@ class Keyring:
         elif path.is_file():
             _check_mode(path)
             key = _read_private(str(path))
-        elif self.public(environment):
-            raise IntegrityError(
-                f"The private key of {environment} is not here ({path}): it is lost, or on another machine.",
-                fix="Copy it there, or name it in CIFAROPS_SIGNING_KEY. If it is lost, make a new one (old signatures"
-                f" stay good): cifarops registry keys rotate --environment {environment}",
-            )
         else:
-            return self.rotate(environment, first=True)
+            return self._first(environment, path)
         if key_id(key.public_key()) not in self.public(environment):
             raise IntegrityError(
                 f"Servers of {environment} do not trust the key {key_id(key.public_key())} that would sign for it.",
@@ -70,34 +66,20 @@ class Keyring:
             )
         return key
 
-    def rotate(self, environment: EnvironmentName, *, first: bool = False) -> "Ed25519PrivateKey":
+    def rotate(self, environment: EnvironmentName) -> "Ed25519PrivateKey":
         """Make a new key for an environment, and return it; what the old one signed stays good.
-
-        Args:
-            environment: Which one.
-            first: Take the one that another process has made just now.
 
         Raises:
             UsageError: The key is given from outside, so it can't be made here.
         """
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
         if self.given:
             raise UsageError(
                 "CIFAROPS_SIGNING_KEY names the key, so none is made here.",
                 fix="Make one elsewhere (openssl genpkey -algorithm ed25519), set the variable to it, and let servers"
                 f" trust it: cifarops registry keys trust --environment {environment}",
             )
-        path = self._private(environment)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(self.private / ".lock"):
-            if first and path.is_file():
-                return _read_private(str(path))
-            key = Ed25519PrivateKey.generate()
-            # Trusted first: killed in between, a public key that signs nothing does no harm.
-            self._trust(environment, key.public_key())
-            write_atomic(path, _private_pem(key), mode=0o600)
-        return key
+        with self._locked():
+            return self._make(environment)
 
     def trust(self, environment: EnvironmentName, file: Path | None) -> str:
         """Let an environment trust a public key, by default that of the given private one; returns its id.
@@ -153,6 +135,34 @@ class Keyring:
         path = self._private(environment)
         source = self.given or (str(path) if path.is_file() else None)
         return key_id(_read_private(source).public_key()) if source else None
+
+    def _first(self, environment: EnvironmentName, path: Path) -> "Ed25519PrivateKey":
+        """Make an environment's first key, or take the one that another process makes at this moment."""
+        with self._locked():
+            if path.is_file():
+                return _read_private(str(path))
+            if self.public(environment):
+                raise IntegrityError(
+                    f"The private key of {environment} is not here ({path}): it is lost, or on another machine.",
+                    fix="Copy it there, or name it in CIFAROPS_SIGNING_KEY. If it is lost, make a new one (old signatures"
+                    f" stay good): cifarops registry keys rotate --environment {environment}",
+                )
+            return self._make(environment)
+
+    def _make(self, environment: EnvironmentName) -> "Ed25519PrivateKey":
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        key = Ed25519PrivateKey.generate()
+        # Trusted first: killed in between, a public key that signs nothing does no harm.
+        self._trust(environment, key.public_key())
+        write_atomic(self._private(environment), _private_pem(key), mode=0o600)
+        return key
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.private.mkdir(parents=True, exist_ok=True)
+        with locked(self.private / ".lock"):
+            yield
 
     def _private(self, environment: EnvironmentName) -> Path:
         return self.private / f"{environment}.pem"

@@ -28,6 +28,8 @@ class Statement(BaseModel):
         environment: Which may run it.
         by: Who let it.
         at: When, in seconds since the epoch.
+        history: Newest row of the decision history then, `NUMBER:HASH`: a witness outside of the ledger. Empty where
+            the bundle only became a version.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +39,7 @@ class Statement(BaseModel):
     environment: EnvironmentName
     by: str
     at: float
+    history: str = ""
 
     def message(self) -> bytes:
         """Return the bytes that are signed."""
@@ -77,8 +80,13 @@ class Signatures:
         """Return the signatures of a workspace."""
         return cls(settings.signatures, Keyring.of(settings), settings.actor)
 
-    def sign(self, digest: str, environment: EnvironmentName) -> Signature:
+    def sign(self, digest: str, environment: EnvironmentName, *, history: str = "") -> Signature:
         """Say that an environment may run a bundle; a good signature that is there already stays.
+
+        Args:
+            digest: Digest of the bundle.
+            environment: Which.
+            history: Newest row of the decision history, where it is known.
 
         Raises:
             IntegrityError: The key is lost, damaged or not trusted.
@@ -88,7 +96,9 @@ class Signatures:
         except IntegrityError:
             pass  # unsigned, or by a key that is trusted no more
         key = self.keys.signer(environment)
-        statement = Statement(digest=digest, environment=environment, by=self.by, at=time.time())
+        statement = Statement(
+            digest=digest, environment=environment, by=self.by, at=time.time(), history=history
+        )
         signature = Signature(
             statement=statement,
             key=key_id(key.public_key()),

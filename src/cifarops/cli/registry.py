@@ -117,12 +117,15 @@ def sign(
     as_json: JsonFlag = False,
 ) -> None:
     """Sign a version for an environment again, after its key was revoked or a signature lost. Promotions sign by themselves."""
+    from cifarops.ledger.store import Ledger
     from cifarops.registry.versions import Registry
 
-    registry = Registry.of(Settings.from_environment())
+    settings = Settings.from_environment()
+    registry = Registry.of(settings)
     version = registry.version(number)
     registry.bundle(version)
-    signature = registry.sign(version, environment)
+    with Ledger(settings.ledger) as ledger:
+        signature = registry.sign(version, environment, ledger)
     emit(
         signature.model_dump(mode="json"),
         as_json=as_json,
@@ -175,11 +178,16 @@ def accept_breaks(
     as_json: JsonFlag = False,
 ) -> None:
     """Go on from a history that was changed: every break in it goes on record, with your name and reason."""
+    from cifarops.bundle.signature import Signatures
     from cifarops.ledger.store import Ledger
+    from cifarops.registry.verify import signed_heads
+    from cifarops.registry.versions import Registry
 
     settings = Settings.from_environment()
+    versions = Registry.of(settings).versions()
     with Ledger(settings.ledger) as ledger:
-        found = ledger.accept_breaks(settings.actor, reason)
+        heads = signed_heads(ledger, versions, Signatures.of(settings))
+        found = ledger.accept_breaks(settings.actor, reason, *heads)
     emit(
         [asdict(each) for each in found],
         as_json=as_json,

@@ -211,7 +211,7 @@ def _admitted(version: int, seen: EnvironmentState, ledger: Ledger, registry: "R
             f"Version {version} knows other classes than version {seen.version}, so their answers can't be compared.",
             fix=f"Promote it instead: cifarops deploy promote {version} --to {seen.name}",
         )
-    registry.sign(found, seen.name)
+    registry.sign(found, seen.name, ledger)
     return found
 
 

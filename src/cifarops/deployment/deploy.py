@@ -185,7 +185,7 @@ def _admitted(
             fix="Release a model that passed: cifarops registry list",
         )
     registry.bundle(version)
-    registry.sign(version, environment)
+    registry.sign(version, environment, ledger)
     return version
 
 

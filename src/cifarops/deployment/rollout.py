@@ -76,7 +76,7 @@ def promote(
     check_same_model(found, ledger)
     ledger.check_history()
     flight = preflight(registry.bundle(version))
-    registry.sign(found, environment)
+    registry.sign(found, environment, ledger)
     if seen.version == version:
         return Rollout(seen, tuple(ledger.servers(environment)))
     wanted = seen.taking(version, found.digest)

@@ -95,7 +95,10 @@ def find_breaks(rows: Iterable[Row], heads: Iterable[Head]) -> Iterator[Break]:
         rows: The whole history.
         heads: Newest rows of earlier times, kept elsewhere.
     """
-    awaited = {head.seq: head for head in heads}
+    awaited: dict[int, set[Head]] = {}
+    for head in heads:
+        if head.seq:
+            awaited.setdefault(head.seq, set()).add(head)
     last = Head()
     for row in rows:
         if row.seq != last.seq + 1:
@@ -105,8 +108,7 @@ def find_breaks(rows: Iterable[Row], heads: Iterable[Head]) -> Iterator[Break]:
         if row.hash is None or row.hash != hash_row(row.previous or "", row.seq, row.content):
             yield Break(row.seq, row.hash, f"Row {row.seq} was altered, or written by something else.")
         last = Head(row.seq, row.hash or "")
-        kept = awaited.pop(row.seq, last)
-        if kept != last:
+        if awaited.pop(row.seq, {last}) != {last}:
             yield Break(row.seq, row.hash, f"Row {row.seq} is not the one whose hash was kept elsewhere.")
     if cut := max(awaited, default=0):
         yield Break(last.seq + 1, None, f"{_numbered(last.seq + 1, cut)} cut off the end.")

@@ -141,9 +141,15 @@ class History(Database):
                 fix=REMEDY,
             )
 
-    def accept_breaks(self, actor: str, reason: str) -> list[Break]:
-        """Record, in the history itself, that somebody knows of every break in it; they are no longer reported then."""
-        found = self.breaks()
+    def accept_breaks(self, actor: str, reason: str, *heads: Head) -> list[Break]:
+        """Record, in the history itself, that somebody knows of every break in it; they are no longer reported then.
+
+        Args:
+            actor: Who.
+            reason: What happened.
+            heads: As in `breaks`.
+        """
+        found = self.breaks(*heads)
         if found:
             self.head_path.unlink(missing_ok=True)  # a tail that was cut off would be missed for ever
             evidence = {"breaks": [asdict(each) for each in found]}

@@ -1,6 +1,7 @@
 """Is everything that was decided and promoted still what it was? The history, each version's bundle, its signatures."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +66,30 @@ def verify(
         heads: Heads of the history that were kept elsewhere.
         progress: Told about every version.
     """
-    problems = [Problem("history", each.what, REMEDY) for each in ledger.breaks(*heads)]
+    witnesses = (*heads, *signed_heads(ledger, versions, signatures))
+    problems = [Problem("history", each.what, REMEDY) for each in ledger.breaks(*witnesses)]
     for done, version in enumerate(versions, 1):
         problems += _version(version, bundles, signatures)
         progress("verifying bundles", done, len(versions))
     problems += _environments(ledger, versions, signatures)
     head = ledger.head()
     return Verification(head.seq, len(versions), str(head), tuple(problems))
+
+
+def signed_heads(ledger: Ledger, versions: Sequence[Version], signatures: Signatures) -> list[Head]:
+    """Return what valid signatures say about the history of their time.
+
+    Those of before somebody accepted a break are about a history that is no more.
+    """
+    accepted = max((each.at for each in ledger.every_decision() if each.kind == "accept_breaks"), default=0.0)
+    heads = []
+    for version in versions:
+        for name in ENVIRONMENTS:
+            with suppress(CifaropsError):  # unsigned, or worthless: reported elsewhere where it matters
+                statement = signatures.verified(version.digest, name).statement
+                if statement.history and statement.at > accepted:
+                    heads.append(Head.parse(statement.history))
+    return heads
 
 
 def _version(version: Version, bundles: Path, signatures: Signatures) -> Iterator[Problem]:

@@ -126,14 +126,14 @@ class Registry:
         found = self.version(version) if isinstance(version, int) else version
         return find_bundle(self._bundles, found.digest)
 
-    def sign(self, version: Version, environment: EnvironmentName) -> Signature:
-        """Say, with the key of an environment, that it may run a version.
+    def sign(self, version: Version, environment: EnvironmentName, ledger: Ledger) -> Signature:
+        """Say, with the key of an environment, that it may run a version; the signature vouches for the history, too.
 
         Raises:
             IntegrityError: The bundle was not signed when it became a version, or the key is lost or not trusted.
         """
         self._signatures.verified(version.digest, "development")
-        return self._signatures.sign(version.digest, environment)
+        return self._signatures.sign(version.digest, environment, history=str(ledger.head()))
 
     def verdict(self, number: int) -> Verdict:
         """Return the verdict with which a version was registered, with its evidence.

@@ -17,6 +17,7 @@ from cifarops.errors import IntegrityError, UsageError
 from cifarops.ledger.chain import GENESIS, Head, Row, find_breaks, hash_row
 from cifarops.ledger.records import Decision
 from cifarops.ledger.store import Ledger
+from tests.support.history import rechain
 
 PROMOTE = Decision("promote", "production", 1, "ada", "it is better", {"p": 0.01, "name": "Zoë"})
 ROWS = 6
@@ -38,20 +39,6 @@ def execute(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         for statement in statements:
             connection.execute(statement)
-
-
-def rechain(path: Path) -> None:
-    """Do what somebody does who knows how the hashes are made."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        previous = GENESIS
-        for seq, *content in connection.execute(
-            "SELECT seq, at, kind, environment, version, actor, reason, evidence FROM decisions ORDER BY seq"
-        ).fetchall():
-            own = hash_row(previous, seq, tuple(content))
-            connection.execute(
-                "UPDATE decisions SET previous = ?, hash = ? WHERE seq = ?", (previous, own, seq)
-            )
-            previous = own
 
 
 EDITS = {
@@ -173,6 +160,7 @@ def _writer(path: Path) -> str:
 from pathlib import Path
 from cifarops.ledger.records import Decision
 from cifarops.ledger.store import Ledger
+from tests.support.history import rechain
 with Ledger(Path({str(path)!r})) as ledger:
     print("ready", flush=True)
     while True:

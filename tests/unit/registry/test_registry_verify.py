@@ -10,11 +10,13 @@ from cifarops.bundle.store import Bundle
 from cifarops.deployment.rollout import promote
 from cifarops.errors import IntegrityError
 from cifarops.ledger.chain import Head
+from cifarops.ledger.records import Decision
 from cifarops.ledger.store import Ledger
-from cifarops.registry.verify import Verification, verify
+from cifarops.registry.verify import Verification, signed_heads, verify
 from cifarops.registry.versions import Registry
 from cifarops.settings import Settings
 from tests.support.bundles import colour_bundle
+from tests.support.history import rechain
 from tests.support.registry import register
 
 Look = Callable[..., Verification]
@@ -72,6 +74,33 @@ def test_a_broken_history_is_named_and_nothing_is_promoted(
     ledger.accept_breaks("ada", "a test")
     promote("production", 1, ledger=ledger, registry=registry, actor="ada", reason="")
     assert look().problems == ()
+
+
+def test_signatures_vouch_for_the_history_of_their_time(
+    bundle: Bundle, look: Look, workspace: Settings, registry: Registry, ledger: Ledger
+) -> None:
+    promote("production", 1, ledger=ledger, registry=registry, actor="ada", reason="better")
+    edit(workspace.ledger, "UPDATE decisions SET actor = 'eve' WHERE seq = 1")
+    rechain(workspace.ledger)
+    assert ledger.breaks() == []
+    (problem,) = look().problems
+    assert "Row 1 is not the one whose hash was kept elsewhere" in problem.what
+    heads = signed_heads(ledger, registry.versions(), Signatures.of(workspace))
+    assert [each.seq for each in ledger.accept_breaks("ada", "a test", *heads)] == [1]
+    assert look().problems == ()
+    ledger.record(Decision("gate", None, None, "ada", "and on it goes"))
+    assert look().problems == ()
+
+
+def test_an_end_that_was_cut_off_with_its_head_is_missed_by_a_signature(
+    bundle: Bundle, look: Look, workspace: Settings, registry: Registry, ledger: Ledger
+) -> None:
+    ledger.record(Decision("gate", None, None, "ada", "an awkward verdict"))
+    promote("production", 1, ledger=ledger, registry=registry, actor="ada", reason="better")
+    edit(workspace.ledger, "DELETE FROM decisions WHERE seq > 1")
+    rechain(workspace.ledger)
+    (problem,) = look().problems
+    assert "Row 2 was cut off the end" in problem.what
 
 
 def test_an_altered_bundle_is_named(bundle: Bundle, look: Look) -> None:
