@@ -22,6 +22,7 @@ class Server(ThreadingHTTPServer):
         breaks_after: Bytes after which each of the coming answers is cut off, one entry an answer.
         ranges: Whether it honours Range.
         status: What it answers instead, if not 200.
+        location: Where it redirects to, if anywhere.
         asked: The Range header of each request.
     """
 
@@ -32,6 +33,7 @@ class Server(ThreadingHTTPServer):
         self.breaks_after: list[int] = []
         self.ranges = True
         self.status = 200
+        self.location: str | None = None
         self.asked: list[str | None] = []
 
     @property
@@ -45,6 +47,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.server.asked.append(wanted)
+        if self.server.location:
+            self.send_response(302)
+            self.send_header("Location", self.server.location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.server.status != 200:
             self.send_error(self.server.status)
             return
@@ -130,6 +138,19 @@ def test_a_refusal_is_told_at_once(server: Server, tmp_path: Path, status: int) 
     with pytest.raises(UnavailableError, match=str(status)):
         fetch(server, tmp_path)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "http://[", "/again"]
+)
+def test_a_redirect_leads_to_web_servers_only_and_not_forever(
+    server: Server, tmp_path: Path, location: str
+) -> None:
+    server.location = location
+    with pytest.raises(UnavailableError, match="can't be fetched"):
+        fetch(server, tmp_path)
+    assert [path for path in tmp_path.iterdir() if path.stat().st_size] == []
+    assert len(server.asked) <= 50
 
 
 def test_a_wrong_checksum_is_deleted_and_told(server: Server, tmp_path: Path) -> None:

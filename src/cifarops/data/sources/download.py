@@ -61,7 +61,7 @@ def _fetch(url: str, part: Path, remedy: str, progress: Progress) -> None:
             problem = "the connection broke off"
         except HTTPError as error:
             problem = explain(error, url)
-        except _RefusedByServer as error:
+        except (_RefusedByServer, ValueError) as error:  # ValueError: a redirect that is no address
             problem = str(error)
             break
         attempts = _ATTEMPTS if _size(part) > before else attempts - 1
