@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import harness
-from cifarops.config import GateParams
+from cifarops.budgets import POLICY, load_budgets
 from cifarops.evaluation.compare import compare
-from cifarops.evaluation.evidence import Suite, SuiteName
+from cifarops.evaluation.evidence import Answers, Suite, SuiteName
 from cifarops.evaluation.gate import judge
 from cifarops.evaluation.metrics import wilson
 from cifarops.evaluation.requirements import Pair, non_inferior, superior
 
-_PARAMS = GateParams(alpha=0.05, margin=0.01, min_accuracy=0.8, max_ece=0.05)
+_BUDGETS = load_budgets(harness.ROOT / POLICY, "fast")
 _DIFFERENCES = (-0.01, -0.005, 0.0, 0.005, 0.01, 0.02)
 _IMAGES = (1000, 2000, 10_000)
 _DISCORDANCE = 0.08
@@ -41,7 +41,7 @@ def main() -> None:
     harness.write(
         options.out,
         "gate",
-        params=_PARAMS.model_dump(),
+        budgets=_BUDGETS.model_dump(),
         discordance=_DISCORDANCE,
         simulations=times,
         results=results,
@@ -73,11 +73,11 @@ def _simulate(
 
 
 def _gate(counts: Sequence[Sequence[int]], images: int) -> str:
-    pairs: list[Pair] = [
-        (name, compare(won, lost, images, _PARAMS.alpha, chances=len(counts)))
+    pairs = [
+        Pair(name, compare(won, lost, images, _BUDGETS.alpha, chances=len(counts)), _BUDGETS.alpha)
         for name, (won, lost, *_) in zip(_NAMES, counts, strict=False)
     ]
-    findings = [superior(pairs, _PARAMS), *(non_inferior(name, pair, _PARAMS) for name, pair in pairs)]
+    findings = [superior(pairs), *(non_inferior(pair, _BUDGETS.margin) for pair in pairs)]
     states = {finding.state for finding in findings}
     return "reject" if "broken" in states else "inconclusive" if "open" in states else "promote"
 
@@ -95,10 +95,10 @@ def _time_judgement(times: int) -> dict[str, Any]:
         "test",
         tuple(f"class {k}" for k in range(10)),
         labels,
-        candidate_logits=_logits(rng, labels),
-        incumbent_logits=_logits(rng, labels),
+        Answers(_logits(rng, labels)),
+        Answers(_logits(rng, labels)),
     )
-    return harness.summary(harness.sample(lambda: judge([suite], _PARAMS), times), images=len(labels))
+    return harness.summary(harness.sample(lambda: judge([suite], _BUDGETS), times), images=len(labels))
 
 
 def _logits(rng: np.random.Generator, labels: NDArray[np.int64]) -> NDArray[np.float32]:

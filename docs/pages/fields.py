@@ -43,6 +43,8 @@ def _kind(annotation: Any) -> str:
         return " or ".join(str(value) for value in arguments)
     if origin in (Union, UnionType):
         return " or ".join("nothing" if each is type(None) else _kind(each) for each in arguments)
+    if origin is dict:
+        return "mapping"
     if origin is tuple and Ellipsis in arguments:
         return f"list of {_kind(arguments[0])}"
     if origin is tuple:

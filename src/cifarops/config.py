@@ -11,11 +11,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from cifarops.errors import UsageError
-from cifarops.strict import Section, did_you_mean, explain
+from cifarops.strict import Fraction, Section, did_you_mean, explain, merged
 
 SourceKind = Literal["cifar10", "folder", "synthetic"]
 Action = Literal["fail", "drop", "warn"]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Width = Annotated[int, Field(ge=1, le=2048)]
 Depth = Annotated[int, Field(ge=1, le=8)]
 _TOP = ("profile", "base", "profiles")
@@ -119,22 +118,6 @@ class TrainParams(NetworkParams):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
-class GateParams(Section):
-    """When a bundle may replace the one in production.
-
-    Attributes:
-        alpha: Chance of promoting a model that is no better (one-sided), and one minus the interval's level.
-        margin: Accuracy that a candidate may lose on any suite that is not the one it must win (0.01 = one point).
-        min_accuracy: A first model, with nothing in production to compare with, must be surely above this.
-        max_ece: Largest expected calibration error after temperature scaling.
-    """
-
-    alpha: float = Field(gt=0, lt=0.5)
-    margin: float = Field(ge=0, lt=0.5)
-    min_accuracy: Fraction
-    max_ece: Fraction
-
-
 class MonitorParams(Section):
     """When an alarm is raised.
 
@@ -197,7 +180,6 @@ class Params(Section):
     profile: str
     data: DataParams
     train: TrainParams
-    gate: GateParams
     monitor: MonitorParams
     canary: CanaryParams
     retrain: RetrainParams
@@ -229,9 +211,9 @@ def load_params(path: Path, profile: str | None = None, overrides: dict[str, Any
 
 
 def _validated(document: dict[str, Any], profile: str, overrides: dict[str, Any], path: Path) -> Params:
-    merged = _merge(_merge(document["base"], document["profiles"][profile] or {}), overrides)
+    values = merged(merged(document["base"], document["profiles"][profile] or {}), overrides)
     try:
-        return Params.model_validate({"profile": profile, **merged})
+        return Params.model_validate({"profile": profile, **values})
     except ValidationError as error:
         where = f"{path}, profile {profile}"
         raise explain(error, Params, where=where, reference="docs/reference/params.md") from error
@@ -266,11 +248,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
                 fix="Write its keys below it, indented, or leave it empty.",
             )
     return document
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged

@@ -2,11 +2,13 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cifarops.errors import UsageError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
@@ -40,6 +42,15 @@ def explain(error: ValidationError, model: type[Section], *, where: str, referen
         f"{where}: {value}{said}{'' if said.endswith(('.', '?')) else '.'}",
         fix=f"Correct it; {reference} lists every key and its range.",
     )
+
+
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return one file's values with another's laid over them, key by key, at any depth."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

@@ -15,18 +15,18 @@ from cifarops.flow.recipe import Recipe, follow
 from cifarops.ledger.store import Ledger
 from cifarops.registry.versions import Registry
 from tests.support.clones import ROOT
+from tests.support.gate import budgets
 from tests.support.serving import set_version, settings_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.promise("A1", "A5")]
 TRAIN = {"epochs": 2, "widths": [16, 16, 16], "precision": "float32"}
-GATE = {"min_accuracy": 0.1, "max_ece": 0.9}
+EASY = {"min_accuracy": 0.1, "max_ece": 0.9, "class_margin": 1.0}
 
 
-def recipe(commit: str, *, seed: int = 0, **gate: float) -> Recipe:
+def recipe(commit: str, *, seed: int = 0) -> Recipe:
     overrides: dict[str, Any] = {
         "data": {"synthetic": {"train": 600, "test": 400}},
         "train": {**TRAIN, "seed": seed},
-        "gate": {**GATE, **gate},
     }
     return Recipe(commit * 40, load_params(ROOT / "params.yaml", "smoke", overrides), None, ("makers",))
 
@@ -46,10 +46,16 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.settings = settings_of(root)
 
-    def candidate(self, wanted: Recipe) -> Candidate:
+    def candidate(self, wanted: Recipe, **changes: float) -> Candidate:
         with Ledger(self.settings.ledger) as ledger:
             registry = Registry.of(self.settings)
-            return make_candidate(wanted, settings=self.settings, ledger=ledger, registry=registry)
+            return make_candidate(
+                wanted,
+                budgets=budgets(**{**EASY, **changes}),
+                settings=self.settings,
+                ledger=ledger,
+                registry=registry,
+            )
 
     def count(self) -> Count:
         with Ledger(self.settings.ledger) as ledger:
@@ -77,12 +83,12 @@ def test_each_thing_is_done_once_on_the_way_to_production(tmp_path: Path) -> Non
     assert workspace.count() == Count(1, 1, 1)
 
     # Another model, not surely better: production's stays in the release, and is not judged a second time.
-    other = recipe("d", seed=1, alpha=1e-12, margin=0.49)
-    kept = workspace.candidate(other)
+    other = recipe("d", seed=1)
+    kept = workspace.candidate(other, alpha=1e-12, margin=0.49)
     assert (kept.verdict, kept.version, kept.keeps_production) == ("inconclusive", 1, True)
     assert kept.made != kept.bundle == first.bundle
     assert workspace.count() == Count(2, 2, 1)
-    assert workspace.candidate(other) == kept
+    assert workspace.candidate(other, alpha=1e-12, margin=0.49) == kept
     assert workspace.count() == Count(2, 2, 1)
 
 
@@ -97,7 +103,7 @@ def test_of_two_jobs_that_follow_one_recipe_at_once_one_trains(tmp_path: Path) -
 def test_a_model_that_the_gate_rejects_is_not_registered_and_a_lost_one_is_made_again(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     with pytest.raises(CifaropsError, match="the model of aaaaaaaaaaaa, is reject"):
-        workspace.candidate(recipe("a", min_accuracy=0.999))
+        workspace.candidate(recipe("a"), min_accuracy=0.999)
     assert workspace.count() == Count(1, 1, 0)
 
     bundle = follow(recipe("a"), workspace.settings)

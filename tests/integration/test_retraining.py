@@ -11,7 +11,7 @@ from cifarops.config import Params, load_params
 from cifarops.data.ingest import ingest
 from cifarops.data.sources.synthetic import render
 from cifarops.errors import DataError, UsageError
-from cifarops.evaluation.score import gate_bundle
+from cifarops.evaluation.judgement import gate_bundle
 from cifarops.ledger.records import Decision, Prediction
 from cifarops.ledger.store import Ledger
 from cifarops.packaging.export import package
@@ -19,16 +19,17 @@ from cifarops.registry.versions import Registry
 from cifarops.retraining.retrain import retrain
 from cifarops.settings import Settings
 from cifarops.training.trainer import train
+from tests.support.gate import budgets
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
+BUDGETS = budgets(margin=0.2, class_margin=0.6, min_accuracy=0.2, max_ece=0.3)
 
 
 @pytest.fixture(scope="module")
 def params() -> Params:
     quick = {
         "train": {"epochs": 6},
-        "gate": {"margin": 0.2},
         "retrain": {"epochs": 8, "min_images": 300, "repeat": 2},
     }
     return load_params(ROOT / "params.yaml", "smoke", quick)
@@ -57,7 +58,7 @@ def registry(settings: Settings, params: Params) -> Registry:
     registry = Registry.of(settings)
     with Ledger(settings.ledger) as ledger:
         verdict = gate_bundle(
-            bundle, None, snapshot, params.gate, ledger=ledger, verdicts=settings.verdicts, actor="test"
+            bundle, None, snapshot, BUDGETS, ledger=ledger, verdicts=settings.verdicts, actor="test"
         )
         version = registry.register(bundle, run_id=run.id, verdict=verdict)
         seen = ledger.environment("production")
@@ -84,12 +85,12 @@ def test_an_environment_that_runs_nothing_has_nothing_to_retrain(
     settings: Settings, params: Params, registry: Registry
 ) -> None:
     with Ledger(settings.ledger) as ledger, pytest.raises(UsageError, match="runs no version"):
-        retrain("staging", params, settings=settings, ledger=ledger, registry=registry)
+        retrain("staging", params, budgets=BUDGETS, settings=settings, ledger=ledger, registry=registry)
 
 
 def test_too_few_labelled_images_are_refused(settings: Settings, params: Params, registry: Registry) -> None:
     with Ledger(settings.ledger) as ledger, pytest.raises(DataError) as caught:
-        retrain("production", params, settings=settings, ledger=ledger, registry=registry)
+        retrain("production", params, budgets=BUDGETS, settings=settings, ledger=ledger, registry=registry)
     assert "0 labelled images kept; a retraining needs 300" in caught.value.message
     assert "--keep-images" in caught.value.fix
 
@@ -100,7 +101,9 @@ def test_the_loop_learns_from_production_and_says_so(
     with Ledger(settings.ledger) as ledger:
         _answer(ledger, 1000, seed=77)
         looks = ledger.count_decisions("test_look")
-        outcome = retrain("production", params, settings=settings, ledger=ledger, registry=registry)
+        outcome = retrain(
+            "production", params, budgets=BUDGETS, settings=settings, ledger=ledger, registry=registry
+        )
         (decision,) = [each for each in ledger.decisions() if each.kind == "retrain"]
         assert ledger.count_decisions("test_look") == looks + 1
         assert ledger.environment("production").version == 1

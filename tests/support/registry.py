@@ -3,20 +3,18 @@
 import numpy as np
 
 from cifarops.bundle.store import Bundle
-from cifarops.config import GateParams
-from cifarops.evaluation.evidence import Suite
+from cifarops.evaluation.evidence import Answers, Suite
 from cifarops.evaluation.gate import Verdict, judge
 from cifarops.registry.versions import Registry
 from tests.support.bundles import COLOURS
-
-_PARAMS = GateParams(alpha=0.05, margin=0.01, min_accuracy=0.5, max_ece=0.5)
+from tests.support.gate import budgets
 
 
 def verdict_on(bundle: Bundle) -> Verdict:
     """Let a bundle pass the gate on perfect answers."""
     labels = np.arange(300) % len(COLOURS)
     logits = np.eye(len(COLOURS), dtype=np.float32)[labels] * 4
-    verdict = judge([Suite("test", COLOURS, labels, logits)], _PARAMS)
+    verdict = judge([Suite("test", COLOURS, labels, Answers(logits))], budgets(min_accuracy=0.5, max_ece=0.5))
     return verdict.model_copy(update={"candidate": bundle.digest})
 
 

@@ -27,7 +27,7 @@ def test_every_profile_is_complete(profile: str) -> None:
 
 def test_every_profile_names_the_sections_that_the_pipeline_asks_for() -> None:
     for name, profile in yaml.safe_load(PARAMS.read_text())["profiles"].items():
-        assert {"data", "train", "gate"} <= profile.keys(), name
+        assert {"data", "train"} <= profile.keys(), name
 
 
 def test_the_file_names_the_default_profile() -> None:

@@ -22,6 +22,7 @@ ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file."
 ProfileName = Annotated[
     str | None, typer.Option("--profile", help="smoke, demo, fast or best; by default the file's own.")
 ]
+PolicyFile = Annotated[Path, typer.Option("--policy", help="The policy, for the budgets of the gate.")]
 PARAMS = Path("params.yaml")
 
 # Everything that is not the result goes to stderr, so that a pipe sees the result only.

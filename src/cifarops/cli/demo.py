@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cifarops.cli.common import PARAMS, JsonFlag, ParamsFile, emit, notes, progress_bars
+from cifarops.budgets import POLICY, load_budgets
+from cifarops.cli.common import PARAMS, JsonFlag, ParamsFile, PolicyFile, emit, notes, progress_bars
 from cifarops.config import SourceKind, load_params
 from cifarops.settings import Settings
 
@@ -17,6 +18,7 @@ def command(
     ] = None,
     params_file: ParamsFile = PARAMS,
     profile: Annotated[str, typer.Option(help="Profile of params.yaml.")] = "demo",
+    policy: PolicyFile = POLICY,
     as_json: JsonFlag = False,
 ) -> None:
     """Play the whole life of a model for real, step by step, in workspace/demo."""
@@ -29,6 +31,7 @@ def command(
     with progress_bars() as progress:
         summary = run_demo(
             params,
+            load_budgets(policy, params.profile),
             settings=settings,
             origin=origin,
             progress=progress,

@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from cifarops.budgets import POLICY, load_budgets
 from cifarops.cli.common import (
     PARAMS,
     JsonFlag,
     ParamsFile,
+    PolicyFile,
     ProfileName,
     emit,
     group,
@@ -60,7 +62,7 @@ def report(
 def incumbent(bundle: BundleName = None, out: OutFile = None, as_json: JsonFlag = False) -> None:
     """Say what the gate compares a bundle with: what runs in production, or what it replaced there itself."""
     from cifarops.bundle.store import choose_bundle
-    from cifarops.evaluation.score import incumbent_digest
+    from cifarops.evaluation.judgement import incumbent_digest
     from cifarops.ledger.store import Ledger
 
     settings = Settings.from_environment()
@@ -81,6 +83,7 @@ def gate(
     snapshot: SnapshotName = None,
     params_file: ParamsFile = PARAMS,
     profile: ProfileName = None,
+    policy: PolicyFile = POLICY,
     out: OutFile = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -88,11 +91,10 @@ def gate(
     from cifarops.bundle.store import choose_bundle, find_bundle
     from cifarops.cli.evidence import verdict_tables
     from cifarops.data.snapshot import open_snapshot
-    from cifarops.evaluation.score import gate_bundle, incumbent_digest
+    from cifarops.evaluation.judgement import gate_bundle, incumbent_digest
     from cifarops.ledger.store import Ledger
 
     settings = Settings.from_environment()
-    params = load_params(params_file, profile)
     chosen = choose_bundle(settings.bundles, pointed(bundle, "bundle"))
     data = open_snapshot(settings.snapshots, pointed(snapshot, "snapshot") or chosen.manifest.snapshot)
     with Ledger(settings.ledger) as ledger, progress_bars() as progress:
@@ -105,7 +107,7 @@ def gate(
             chosen,
             find_bundle(settings.bundles, running) if running else None,
             data,
-            params.gate,
+            load_budgets(policy, load_params(params_file, profile).profile),
             ledger=ledger,
             verdicts=settings.verdicts,
             actor=settings.actor,

@@ -47,11 +47,12 @@ def candidate(
     from cifarops.registry.versions import Registry
 
     settings = Settings.from_environment()
-    git, _ = open_clone()
+    git, policy = open_clone()
     recipe = recipe_of(git, load_params(params, profile), origin)
     with Ledger(settings.ledger) as ledger, progress_bars() as progress:
         made = make_candidate(
             recipe,
+            budgets=policy.gate.budgets(recipe.params.profile),
             settings=settings,
             ledger=ledger,
             registry=Registry.of(settings),
@@ -119,7 +120,7 @@ def report(
             bundle,
             find_bundle(settings.bundles, running) if running else None,
             open_snapshot(settings.snapshots, bundle.manifest.snapshot),
-            verdict=judged(bundle, running, recipe, settings),
+            verdict=judged(bundle, running, policy.gate.budgets(recipe.params.profile), settings),
             progress=progress,
         )
     if out is not None:

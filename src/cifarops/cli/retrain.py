@@ -4,10 +4,12 @@ from typing import Annotated
 
 import typer
 
+from cifarops.budgets import POLICY, load_budgets
 from cifarops.cli.common import (
     PARAMS,
     JsonFlag,
     ParamsFile,
+    PolicyFile,
     ProfileName,
     emit,
     facts,
@@ -23,6 +25,7 @@ def command(
     ] = "production",
     params_file: ParamsFile = PARAMS,
     profile: ProfileName = None,
+    policy: PolicyFile = POLICY,
     as_json: JsonFlag = False,
 ) -> None:
     """Train the running version further on what production has labelled; gate and register the result."""
@@ -36,6 +39,7 @@ def command(
         outcome = retrain(
             environment,
             params,
+            budgets=load_budgets(policy, params.profile),
             settings=settings,
             ledger=ledger,
             registry=Registry.of(settings),

@@ -76,6 +76,7 @@ def retrain(scene: Scene, step: Step) -> None:
     outcome = retrain_once(
         "production",
         scene.params,
+        budgets=scene.budgets,
         settings=scene.settings,
         ledger=scene.ledger,
         registry=scene.registry,

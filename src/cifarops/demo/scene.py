@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from cifarops.budgets import Budgets
 from cifarops.bundle.store import Bundle, find_bundle
 from cifarops.config import Params
 from cifarops.data.snapshot import Arrays, Snapshot
@@ -11,7 +12,7 @@ from cifarops.deployment.process import ServerProcess
 from cifarops.deployment.rollout import promote
 from cifarops.errors import UsageError
 from cifarops.evaluation.gate import Verdict
-from cifarops.evaluation.score import gate_bundle
+from cifarops.evaluation.judgement import gate_bundle
 from cifarops.ledger.store import Ledger
 from cifarops.monitoring.check import MonitoringReport, check
 from cifarops.packaging.export import package
@@ -59,6 +60,7 @@ class Scene:
 
     settings: Settings
     params: Params
+    budgets: Budgets
     origin: str | None
     ledger: Ledger
     registry: Registry
@@ -118,7 +120,7 @@ class Scene:
             bundle,
             against,
             snapshot,
-            self.params.gate,
+            self.budgets,
             ledger=self.ledger,
             verdicts=self.settings.verdicts,
             actor=self.settings.actor,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from cifarops.budgets import Budgets
 from cifarops.config import Params
 from cifarops.demo import incidents, launch, live
 from cifarops.demo.record import Summary
@@ -41,6 +42,7 @@ STEPS: tuple[tuple[str, str, Callable[[Scene, Step], None]], ...] = (
 
 def run_demo(
     params: Params,
+    budgets: Budgets,
     *,
     settings: Settings,
     origin: str | None,
@@ -51,6 +53,7 @@ def run_demo(
 
     Args:
         params: The profile to play it with.
+        budgets: What its models must reach.
         settings: The workspace it may fill.
         origin: Where the images come from, for sources that need to be told.
         progress: Told about long work.
@@ -71,6 +74,7 @@ def run_demo(
         scene = Scene(
             settings=settings,
             params=params,
+            budgets=budgets,
             origin=origin,
             ledger=processes.enter_context(Ledger(settings.ledger)),
             registry=Registry.of(settings),

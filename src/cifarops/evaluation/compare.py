@@ -6,13 +6,15 @@ difference. Comparing two independent intervals instead would need several times
 
 import math
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from cifarops.errors import DataError
-from cifarops.evaluation.metrics import Interval, normal_quantile
+from cifarops.evaluation.metrics import Interval, normal_quantile, normal_tail
 
 POWER = 0.8
 _HALVINGS = 60
+_RESAMPLES = 100_000
 
 
 class Comparison(BaseModel):
@@ -98,6 +100,37 @@ def difference_interval(only_candidate: int, only_incumbent: int, images: int, a
     )
 
 
+def bootstrap_interval(only_candidate: int, only_incumbent: int, images: int, alpha: float) -> Interval:
+    """Return the difference of accuracy with the percentile interval of a paired bootstrap (Efron 1979).
+
+    Drawing images with replacement, both models' answers together, changes nothing but the two counts; so the counts are
+    drawn, from the multinomial that they follow. The seed is fixed.
+
+    Args:
+        only_candidate: Right by the candidate alone.
+        only_incumbent: Right by the incumbent alone.
+        images: All images.
+        alpha: Chance with which each bound may miss.
+    """
+    shares = np.array([only_candidate, only_incumbent, images - only_candidate - only_incumbent]) / images
+    won, lost, _ = np.random.default_rng(0).multinomial(images, shares, _RESAMPLES).T
+    low, high = np.quantile((won - lost) / images, [alpha, 1 - alpha])
+    return Interval(value=(only_candidate - only_incumbent) / images, low=float(low), high=float(high))
+
+
+def tail(only_candidate: int, only_incumbent: int, images: int, difference: float) -> float:
+    """Return the one-sided p value of the difference of accuracy being at most `difference`.
+
+    Tango's score test with the correction of one image: at or under alpha exactly where `difference_interval`'s lower
+    bound is at or above `difference`. Swap the counts and the sign to ask whether it is at least that.
+    """
+    excess = only_candidate - only_incumbent - images * difference - 1
+    deviation = _deviation(only_candidate, only_incumbent, images, difference)
+    if deviation == 0:
+        return 0.0 if excess > 0 else 1.0
+    return normal_tail(excess / deviation)
+
+
 def images_needed(
     distance: float, *, deviation: float, deviation_at_bound: float, alpha: float, power: float = POWER
 ) -> int | None:
@@ -122,20 +155,25 @@ def images_needed(
     return max(1, math.ceil((reach / distance) ** 2))
 
 
-def images_to_compare(comparison: Comparison, *, beyond: float, alpha: float) -> int | None:
+def images_to_compare(
+    only_candidate: int, only_incumbent: int, images: int, *, beyond: float, alpha: float
+) -> int | None:
     """Return how many images would show on which side of `beyond` the difference lies, were it the one observed.
 
     Args:
-        comparison: What was observed.
+        only_candidate: Right by the candidate alone.
+        only_incumbent: Right by the incumbent alone.
+        images: All images.
         beyond: The difference to be told apart from: 0, or minus the margin.
         alpha: Chance of a wrong claim.
     """
-    difference = comparison.difference.value
-    discordance = (comparison.only_candidate + comparison.only_incumbent) / comparison.images
+    difference = (only_candidate - only_incumbent) / images
+    discordance = (only_candidate + only_incumbent) / images
     return images_needed(
         difference - beyond,
-        deviation=math.sqrt(max(discordance - difference**2, 0.0)),
-        deviation_at_bound=math.sqrt(max(discordance - beyond**2, 0.0)),
+        deviation=math.sqrt(discordance - difference**2),
+        # A difference of `beyond` needs at least so many images on which the two differ.
+        deviation_at_bound=math.sqrt(max(discordance, abs(beyond)) - beyond**2),
         alpha=alpha,
     )
 

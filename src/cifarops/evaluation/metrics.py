@@ -24,6 +24,16 @@ class Interval(BaseModel):
     high: float
 
 
+class Bin(BaseModel):
+    """Images whose confidence is alike: how sure the model was of them on average, and how often it was right."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    images: int
+    confidence: float
+    accuracy: float
+
+
 class ClassAccuracy(BaseModel):
     """Accuracy on the images of one class; None where there are none."""
 
@@ -55,7 +65,12 @@ def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer], what
         raise DataError(f"{what}: {len(scores)} rows of scores for {len(labels)} labels.", fix=fix)
     if not len(labels):
         raise DataError(f"{what}: there are 0 images, so there is nothing to measure.", fix=fix)
-    if labels.min() < 0 or labels.max() >= scores.shape[1]:
+    if labels.min() < 0:
+        raise DataError(
+            f"{what}: {int((labels < 0).sum())} of {len(labels)} images have no label.",
+            fix="Judge on labelled images only: leave the others out, or label them first.",
+        )
+    if labels.max() >= scores.shape[1]:
         raise DataError(
             f"{what}: labels run from {labels.min()} to {labels.max()}, but the model knows {scores.shape[1]} classes.",
             fix=fix,
@@ -81,6 +96,11 @@ def accuracy(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> float
 def normal_quantile(probability: float) -> float:
     """Return the standard normal quantile."""
     return NormalDist().inv_cdf(probability)
+
+
+def normal_tail(z: float) -> float:
+    """Return the standard normal probability of a value above `z`."""
+    return math.erfc(z / math.sqrt(2)) / 2
 
 
 def wilson(successes: int, n: int, alpha: float = 0.05) -> Interval:
@@ -141,6 +161,24 @@ def expected_calibration_error(
     """
     gaps, places = _confidence_gaps(probabilities, labels, bins)
     return _binned_error(gaps, places, bins)
+
+
+def reliability(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = BINS
+) -> tuple[Bin, ...]:
+    """Return confidence and accuracy in the bins of `expected_calibration_error`; empty bins are left out.
+
+    Raises:
+        DataError: See `check_scores`.
+    """
+    gaps, places = _confidence_gaps(probabilities, labels, bins)
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    counts, sure, gap = (np.bincount(places, weights, bins) for weights in (None, confidence, gaps))
+    return tuple(
+        Bin(images=int(n), confidence=float(c / n), accuracy=float(min(max((c - g) / n, 0), 1)))
+        for n, c, g in zip(counts, sure, gap, strict=True)
+        if n
+    )
 
 
 def calibration_interval(

@@ -1,7 +1,4 @@
-"""Running the packaged models on a snapshot: the report on `valid`, and the gate on `test` and `recent`."""
-
-import time
-from pathlib import Path
+"""Letting packaged models answer images, and the report on `valid`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +7,14 @@ from pydantic import BaseModel, ConfigDict
 
 from cifarops.bundle.runtime import OnnxModel
 from cifarops.bundle.store import Bundle
-from cifarops.config import GateParams
 from cifarops.data.preprocess import fit_pixels
 from cifarops.data.snapshot import Snapshot, Split
 from cifarops.errors import DataError
-from cifarops.evaluation.evidence import Measured, Suite, SuiteName, measure
-from cifarops.evaluation.gate import Verdict, judge
-from cifarops.evaluation.verdicts import write_verdict
-from cifarops.ledger.records import Decision, EnvironmentState
-from cifarops.ledger.store import Ledger
+from cifarops.evaluation.evidence import Measured, measure
 from cifarops.progress import Progress, silent
 
 _THREADS = 2
 _BATCH = 256
-_SUITES: tuple[SuiteName, ...] = ("test", "recent")
 
 
 class EvaluationReport(BaseModel):
@@ -62,7 +53,7 @@ def evaluate_split(
             "The test split is for the gate, which counts every look at it.",
             fix="Report on valid, or judge with: cifarops evaluate gate.",
         )
-    _check_classes(f"bundle {bundle.digest[:12]}", bundle.manifest.classes, snapshot)
+    check_classes(f"bundle {bundle.digest[:12]}", bundle.manifest.classes, snapshot)
     measured = measure(
         answers(bundle, snapshot.images(split), f"answer {split}", progress),
         np.asarray(snapshot.labels(split)),
@@ -79,79 +70,6 @@ def evaluate_split(
     )
 
 
-def incumbent_digest(candidate: str, production: EnvironmentState) -> str | None:
-    """Return the digest of the bundle that a candidate is to be judged against, or None for a first model.
-
-    That is what production runs; for a candidate that runs there already, what it replaced, so that the answer stays
-    the same when it is asked for again.
-    """
-    return production.previous_digest if production.digest == candidate else production.digest
-
-
-def gate_bundle(
-    candidate: Bundle,
-    incumbent: Bundle | None,
-    snapshot: Snapshot,
-    params: GateParams,
-    *,
-    ledger: Ledger,
-    verdicts: Path,
-    actor: str,
-    progress: Progress = silent,
-) -> Verdict:
-    """Judge a bundle against the one in production, on the same images.
-
-    Both packaged models answer `test` and, where the snapshot has it, `recent`. The look at the test split and the
-    answer are recorded in the ledger, the look first, so that one that was cut short is counted too.
-
-    Args:
-        candidate: The bundle to be judged.
-        incumbent: The bundle in production, or None for a first model.
-        snapshot: Where the suites come from.
-        params: Levels and budgets.
-        ledger: Where the look and the answer are recorded.
-        verdicts: Directory that the verdict is written to.
-        actor: Who asks.
-        progress: Told which model answers what.
-
-    Raises:
-        DataError: The class names differ, the snapshot has no test split, or a model answers NaN.
-    """
-    _check_classes(f"bundle {candidate.digest[:12]}", candidate.manifest.classes, snapshot)
-    if incumbent is not None:
-        _check_classes(
-            f"the version in production ({incumbent.digest[:12]})", incumbent.manifest.classes, snapshot
-        )
-    if "test" not in snapshot.meta.splits:
-        raise DataError(
-            f"Snapshot {snapshot.id} has no test split.",
-            fix="Gate on a snapshot made by cifarops data ingest.",
-        )
-    test_images = snapshot.meta.splits["test"].images_sha256
-    looked = {"snapshot": snapshot.id, "digest": candidate.digest, "test_images": test_images}
-    ledger.record(
-        Decision("test_look", None, None, actor, f"The gate judges bundle {candidate.digest[:12]}.", looked)
-    )
-    suites = [
-        _answered(name, candidate, incumbent, snapshot, progress)
-        for name in _SUITES
-        if name in snapshot.meta.splits
-    ]
-    verdict = judge(suites, params).model_copy(
-        update={
-            "candidate": candidate.digest,
-            "incumbent": incumbent.digest if incumbent else None,
-            "snapshot": snapshot.id,
-            "synthetic": snapshot.is_synthetic,
-            "test_looks": ledger.count_decisions("test_look"),
-            "at": time.time(),
-        }
-    )
-    path = write_verdict(verdicts, verdict)
-    ledger.record(_decision(verdict, actor, path))
-    return verdict
-
-
 def answers(
     bundle: Bundle, images: NDArray[np.uint8], what: str, progress: Progress = silent
 ) -> NDArray[np.float32]:
@@ -160,37 +78,25 @@ def answers(
     logits = np.empty((len(images), len(bundle.manifest.classes)), np.float32)
     for start in range(0, len(images), _BATCH):
         stop = min(start + _BATCH, len(images))
-        logits[start:stop] = model.logits(
-            _fitted(np.asarray(images[start:stop]), bundle.manifest.preprocessing.size)
-        )
+        logits[start:stop] = model.logits(fitted(np.asarray(images[start:stop]), bundle))
         progress(what, stop, len(images))
     return logits
 
 
-def _answered(
-    name: SuiteName, candidate: Bundle, incumbent: Bundle | None, snapshot: Snapshot, progress: Progress
-) -> Suite:
-    images = snapshot.images(name)
-    return Suite(
-        name=name,
-        classes=snapshot.classes,
-        labels=np.asarray(snapshot.labels(name)),
-        candidate_logits=answers(candidate, images, f"candidate answers {name}", progress),
-        candidate_temperature=candidate.manifest.temperature,
-        incumbent_logits=(
-            answers(incumbent, images, f"production answers {name}", progress) if incumbent else None
-        ),
-        incumbent_temperature=incumbent.manifest.temperature if incumbent else 1.0,
-    )
-
-
-def _fitted(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def fitted(images: NDArray[np.uint8], bundle: Bundle) -> NDArray[np.uint8]:
+    """Bring images uint8 (N, S, S, 3) to the size that a bundle's model takes."""
+    size = bundle.manifest.preprocessing.size
     if images.shape[1] == size:
         return images
     return np.stack([fit_pixels(Image.fromarray(image), size) for image in images])
 
 
-def _check_classes(who: str, classes: tuple[str, ...], snapshot: Snapshot) -> None:
+def check_classes(who: str, classes: tuple[str, ...], snapshot: Snapshot) -> None:
+    """Refuse a model whose classes are not the snapshot's.
+
+    Raises:
+        DataError: They differ; the message names each.
+    """
     if classes == snapshot.classes:
         return
     missing = [name for name in snapshot.classes if name not in classes]
@@ -202,14 +108,3 @@ def _check_classes(who: str, classes: tuple[str, ...], snapshot: Snapshot) -> No
         f"{' and '.join(parts) or 'they stand in another order'}.",
         fix="Judge on a snapshot with the same classes; a model with new classes is a first model: --against none.",
     )
-
-
-def _decision(verdict: Verdict, actor: str, path: Path) -> Decision:
-    evidence = {
-        "candidate": verdict.candidate,
-        "incumbent": verdict.incumbent,
-        "snapshot": verdict.snapshot,
-        "answer": verdict.answer,
-        "verdict": str(path),
-    }
-    return Decision("gate", None, None, actor, f"{verdict.answer}: {verdict.reasons[0]}", evidence)

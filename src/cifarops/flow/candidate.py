@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cifarops.budgets import Budgets
 from cifarops.bundle.store import Bundle, find_bundle
 from cifarops.data.snapshot import open_snapshot
 from cifarops.errors import CifaropsError, IntegrityError
 from cifarops.evaluation.gate import Verdict
-from cifarops.evaluation.score import gate_bundle
+from cifarops.evaluation.judgement import gate_bundle
 from cifarops.flow.judged import judged
 from cifarops.flow.recipe import Recipe, follow
 from cifarops.ledger.store import Ledger
@@ -57,7 +58,13 @@ class Candidate:
 
 
 def make_candidate(
-    recipe: Recipe, *, settings: Settings, ledger: Ledger, registry: Registry, progress: Progress = silent
+    recipe: Recipe,
+    *,
+    budgets: Budgets,
+    settings: Settings,
+    ledger: Ledger,
+    registry: Registry,
+    progress: Progress = silent,
 ) -> Candidate:
     """Make, judge and register the model of a commit; whatever was done before is looked up.
 
@@ -71,11 +78,11 @@ def make_candidate(
     running = ledger.environment("production").digest
     if running == bundle.digest:
         return _candidate(recipe, bundle, None, _version(registry, running))
-    verdict = judged(bundle, running, recipe, settings) or gate_bundle(
+    verdict = judged(bundle, running, budgets, settings) or gate_bundle(
         bundle,
         find_bundle(settings.bundles, running) if running else None,
         open_snapshot(settings.snapshots, bundle.manifest.snapshot),
-        recipe.params.gate,
+        budgets,
         ledger=ledger,
         verdicts=settings.verdicts,
         actor=settings.actor,

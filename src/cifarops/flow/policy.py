@@ -1,7 +1,7 @@
 """The policy: policy.yaml as strict, frozen models.
 
-It names the branches, what may merge into what, what that takes, and the environments. An unknown key is an error
-that names the key and the nearest valid one; a name that points nowhere is an error too.
+It names the branches, what may merge into what, what that takes, the environments, and what the gate requires. An
+unknown key is an error that names the key and the nearest valid one; a name that points nowhere is an error too.
 """
 
 import re
@@ -11,13 +11,14 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from cifarops.budgets import POLICY as POLICY
+from cifarops.budgets import GateRules
 from cifarops.errors import UsageError
 from cifarops.settings import EnvironmentName
 from cifarops.strict import Section, did_you_mean, explain
 
 Role = Literal["developer", "maintainer"]
 Count = Annotated[int, Field(ge=0, le=100)]
-POLICY = Path("policy.yaml")
 
 
 def _regular(expression: str) -> str:
@@ -158,6 +159,7 @@ class Policy(Section):
         freeze: What is frozen while a release is cut.
         tags: Tags that maintainers alone create.
         environments: Where what runs.
+        gate: What a model must reach.
     """
 
     version: Literal[1]
@@ -168,6 +170,7 @@ class Policy(Section):
     freeze: FreezeRules
     tags: Tags
     environments: dict[EnvironmentName, Environment]
+    gate: GateRules
 
     @model_validator(mode="after")
     def _points_somewhere(self) -> Self:

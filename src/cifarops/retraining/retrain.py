@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cifarops.budgets import Budgets
 from cifarops.bundle.store import Bundle, find_bundle
 from cifarops.config import Params
 from cifarops.data.extend import extend_snapshot
 from cifarops.data.snapshot import Snapshot, open_snapshot
 from cifarops.errors import DataError, UsageError
 from cifarops.evaluation.gate import Verdict
-from cifarops.evaluation.score import gate_bundle
+from cifarops.evaluation.judgement import gate_bundle
 from cifarops.ledger.records import Decision, EnvironmentName
 from cifarops.ledger.store import Ledger
 from cifarops.packaging.export import package
@@ -35,6 +36,7 @@ def retrain(
     environment: EnvironmentName,
     params: Params,
     *,
+    budgets: Budgets,
     settings: Settings,
     ledger: Ledger,
     registry: Registry,
@@ -80,7 +82,7 @@ def retrain(
         bundle,
         incumbent,
         snapshot,
-        params.gate,
+        budgets,
         ledger=ledger,
         verdicts=settings.verdicts,
         actor=settings.actor,

@@ -7,7 +7,14 @@ from scipy.optimize import minimize_scalar
 from scipy.special import xlogy
 
 from cifarops.errors import DataError
-from cifarops.evaluation.compare import compare, difference_interval, images_to_compare, mcnemar
+from cifarops.evaluation.compare import (
+    bootstrap_interval,
+    compare,
+    difference_interval,
+    images_to_compare,
+    mcnemar,
+    tail,
+)
 
 counts = st.integers(0, 400)
 
@@ -72,7 +79,7 @@ def test_interval_and_exact_test_agree_at_no_difference() -> None:
 
 @pytest.mark.parametrize(("won", "lost"), [(45, 35), (40, 60), (27, 23)])
 def test_images_needed_show_the_difference_four_times_in_five(won: int, lost: int) -> None:
-    needed = images_to_compare(compare(won, lost, 1000, 0.05), beyond=0.0, alpha=0.05)
+    needed = images_to_compare(won, lost, 1000, beyond=0.0, alpha=0.05)
     assert needed is not None
     rng = np.random.default_rng(1)
     shares = [won / 1000, lost / 1000, 1 - (won + lost) / 1000]
@@ -83,13 +90,12 @@ def test_images_needed_show_the_difference_four_times_in_five(won: int, lost: in
 
 
 def test_no_count_of_images_shows_no_difference() -> None:
-    assert images_to_compare(compare(7, 7, 100, 0.05), beyond=0.0, alpha=0.05) is None
+    assert images_to_compare(7, 7, 100, beyond=0.0, alpha=0.05) is None
 
 
 def test_a_margin_makes_the_same_difference_easier_to_tell() -> None:
-    comparison = compare(51, 49, 1000, 0.05)
-    near = images_to_compare(comparison, beyond=0.0, alpha=0.05)
-    far = images_to_compare(comparison, beyond=-0.01, alpha=0.05)
+    near = images_to_compare(51, 49, 1000, beyond=0.0, alpha=0.05)
+    far = images_to_compare(51, 49, 1000, beyond=-0.01, alpha=0.05)
     assert near is not None
     assert far is not None
     assert far < near
@@ -106,3 +112,28 @@ def test_comparison_says_what_was_counted() -> None:
     assert comparison.difference.value == pytest.approx(0.02)
     assert comparison.difference.low > 0
     assert comparison.p_value == pytest.approx(stats.binomtest(10, 40).pvalue)
+
+
+@given(st.integers(0, 80), st.integers(0, 80), st.integers(0, 400), st.sampled_from([-0.05, 0.0, 0.01]))
+def test_the_p_value_and_the_bound_say_the_same(won: int, lost: int, others: int, beyond: float) -> None:
+    images = max(won + lost + others, 1)
+    p_value = tail(won, lost, images, beyond)
+    for alpha in (0.01, 0.05, 0.3):
+        if abs(p_value - alpha) > 1e-6:
+            assert (p_value < alpha) == (difference_interval(won, lost, images, alpha).low > beyond)
+
+
+@pytest.mark.parametrize(("won", "lost", "images"), [(50, 30, 1000), (300, 200, 10_000)])
+def test_the_paired_bootstrap_of_images_gives_the_interval_of_the_counts(
+    won: int, lost: int, images: int
+) -> None:
+    signs = np.repeat([1, -1, 0], [won, lost, images - won - lost]).astype(float)
+    drawn = stats.bootstrap(
+        (signs,), np.mean, method="percentile", n_resamples=4000, confidence_level=0.9, rng=0, batch=100
+    ).confidence_interval
+    ours = bootstrap_interval(won, lost, images, 0.05)
+    deviation = signs.std() / images**0.5
+    assert ours.low == pytest.approx(drawn.low, abs=0.15 * deviation)
+    assert ours.high == pytest.approx(drawn.high, abs=0.15 * deviation)
+    exact = difference_interval(won, lost, images, 0.05)
+    assert ours.low == pytest.approx(exact.low, abs=0.2 * deviation)

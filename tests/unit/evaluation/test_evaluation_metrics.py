@@ -115,7 +115,7 @@ def test_likelihood_of_a_surely_wrong_answer_is_finite() -> None:
         (np.zeros((0, 2)), np.zeros(0, int), "0 images"),
         (np.zeros((2, 2)), np.zeros(3, int), "2 rows of scores for 3 labels"),
         (np.zeros((2, 2)), np.array([0, 2]), "labels run from 0 to 2"),
-        (np.zeros((2, 2)), np.array([-1, 0]), "labels run from -1 to 0"),
+        (np.zeros((2, 2)), np.array([-1, 0]), "1 of 2 images have no label"),
         (np.array([[np.nan, 0], [0, 1]]), np.array([0, 1]), "1 of 2 answers hold NaN"),
         (np.zeros(2), np.zeros(2, int), "shape"),
     ],

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
-from cifarops.config import GateParams
 from cifarops.evaluation.compare import compare
 from cifarops.evaluation.evidence import SuiteName
 from cifarops.evaluation.requirements import Pair, non_inferior, superior
 
-PARAMS = GateParams(alpha=0.05, margin=0.01, min_accuracy=0.8, max_ece=0.05)
+ALPHA, MARGIN = 0.05, 0.01
 NAMES: tuple[SuiteName, ...] = ("test", "recent")
 
 
@@ -17,10 +16,10 @@ def promoted_share(*, won: float, lost: float, images: int, suites: int = 1, tim
     for _ in range(times):
         counts = rng.multinomial(images, [won, lost, 1 - won - lost], size=suites).tolist()
         pairs = [
-            (name, compare(a, b, images, PARAMS.alpha, chances=suites))
+            Pair(name, compare(a, b, images, ALPHA, chances=suites), ALPHA)
             for name, (a, b, _) in zip(NAMES, counts, strict=False)
         ]
-        findings = [superior(pairs, PARAMS), *(non_inferior(name, pair, PARAMS) for name, pair in pairs)]
+        findings = [superior(pairs), *(non_inferior(pair, MARGIN) for pair in pairs)]
         promoted += all(finding.state == "held" for finding in findings)
     return promoted / times
 
@@ -43,5 +42,8 @@ def test_a_model_one_point_better_is_usually_promoted_on_ten_thousand_images() -
 
 
 def test_an_open_comparison_names_the_nearest_suite_only() -> None:
-    pairs: list[Pair] = [("test", compare(52, 50, 5000, 0.05)), ("recent", compare(60, 45, 2000, 0.05))]
-    assert list(superior(pairs, PARAMS).needs) == ["recent"]
+    pairs = [
+        Pair("test", compare(52, 50, 5000, ALPHA), ALPHA),
+        Pair("recent", compare(60, 45, 2000, ALPHA), ALPHA),
+    ]
+    assert list(superior(pairs).needs) == ["recent"]

@@ -40,12 +40,12 @@ def test_a_change_of_any_maker_is_another_recipe(git: Git, path: str) -> None:
     assert recipe_of(git, PARAMS, None).id != before.id
 
 
-def test_parameters_and_origin_count_but_the_gate_does_not(git: Git) -> None:
+def test_parameters_and_origin_count_but_the_monitoring_does_not(git: Git) -> None:
     def with_(**overrides: object) -> str:
         return recipe_of(git, load_params(ROOT / "params.yaml", "smoke", dict(overrides)), None).id
 
     before = recipe_of(git, PARAMS, None).id
-    assert with_(gate={"margin": 0.02}, monitor={"window": 400}) == before
+    assert with_(monitor={"window": 400}) == before
     assert with_(train={"seed": 1}) != before
     assert with_(data={"seed": 1}) != before
     assert recipe_of(git, PARAMS, "images.tar").id != before

@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from cifarops.bundle.store import Bundle
-from cifarops.config import load_params
 from cifarops.data.snapshot import Snapshot
 from cifarops.errors import DataError
-from cifarops.evaluation.gate import Answer, Verdict
+from cifarops.evaluation.gate import Answer, Packaged, Verdict
 from cifarops.flow.report import ModelReport, report
 from tests.support.bundles import COLOURS, colour_bundle
+from tests.support.gate import budgets
 from tests.support.snapshots import colour_snapshot
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-PARAMS = load_params(Path(__file__).parents[3] / "params.yaml", "smoke")
 pytestmark = pytest.mark.promise("A6")
 
 
@@ -86,7 +85,9 @@ def test_without_a_version_in_production_there_is_nothing_to_compare(
 def test_a_model_that_the_gate_knows_is_reported_with_its_verdict(
     snapshot: Snapshot, right: Bundle, wrong: Bundle, answer: Answer, beside: bool, words: str
 ) -> None:
-    verdict = Verdict(answer=answer, reasons=(), needs={}, evidence=(), params=PARAMS.gate)
+    verdict = Verdict(
+        answer=answer, reasons=(), needs={}, evidence=(), packaged=Packaged(), budgets=budgets()
+    )
     found = report(COMMIT, right, wrong if beside else None, snapshot, verdict=verdict)
     assert found.verdict == answer
     assert words in found.markdown()

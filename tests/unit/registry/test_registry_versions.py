@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 
 from cifarops.bundle.store import Bundle
-from cifarops.config import GateParams
 from cifarops.errors import IntegrityError, UsageError
-from cifarops.evaluation.evidence import Suite
+from cifarops.evaluation.evidence import Answers, Suite
 from cifarops.evaluation.gate import Answer, Verdict, judge
 from cifarops.ledger.records import Decision, EnvironmentName
 from cifarops.ledger.store import Ledger
 from cifarops.registry.versions import Registry
 from cifarops.settings import Settings
 from tests.support.bundles import COLOURS, colour_bundle
+from tests.support.gate import budgets
 
-PARAMS = GateParams(alpha=0.05, margin=0.01, min_accuracy=0.5, max_ece=0.5)
+BUDGETS = budgets(min_accuracy=0.5, max_ece=0.5)
 
 
 def verdict_on(bundle: Bundle, answer: Answer = "promote") -> Verdict:
     labels = np.arange(300) % 3
     logits = np.eye(3, dtype=np.float32)[labels] * (4 if answer == "promote" else -4)
-    verdict = judge([Suite("test", COLOURS, labels, logits)], PARAMS)
+    verdict = judge([Suite("test", COLOURS, labels, Answers(logits))], BUDGETS)
     assert verdict.answer == answer
     return verdict.model_copy(update={"candidate": bundle.digest, "snapshot": "s" * 16, "at": time.time()})
 
