@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cifarops.errors import ConflictError, UnavailableError, UsageError
-from cifarops.flow.git import Git, GitError
+from cifarops.flow.git import Git
+from cifarops.flow.git_error import GitError
 from tests.support.clones import Project, make_project, person, write
 
 pytestmark = pytest.mark.flow

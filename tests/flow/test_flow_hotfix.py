@@ -8,10 +8,12 @@ import pytest
 from cifarops.errors import CifaropsError, ConflictError
 from cifarops.flow import hotfix, release
 from cifarops.flow.freeze import unfreeze
-from cifarops.flow.git import Git, GitError
+from cifarops.flow.git import Git
+from cifarops.flow.git_error import GitError
 from cifarops.flow.publish import publish
 from cifarops.flow.start import start
 from cifarops.flow.status import status
+from cifarops.flow.whereabouts import Progress
 from tests.support.clones import Project, make_project, write
 from tests.support.crash import killed_after
 
@@ -50,15 +52,15 @@ def begin(project: Project, git: Git, files: dict[str, str], message: str = "fix
     write(git, files, message)
 
 
-def finish(project: Project, git: Git, **options: object) -> hotfix.Progress:
+def finish(project: Project, git: Git, **options: object) -> Progress:
     return hotfix.finish(git, project.policy, project.as_user("ada"), **options)  # type: ignore[arg-type]
 
 
-def stages(progress: hotfix.Progress) -> dict[str, str]:
+def stages(progress: Progress) -> dict[str, str]:
     return {each.target: each.stage for each in progress.targets}
 
 
-def numbers(progress: hotfix.Progress) -> dict[str, int]:
+def numbers(progress: Progress) -> dict[str, int]:
     return {each.target: each.request.number for each in progress.targets if each.request}
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from cifarops.errors import CifaropsError, ConflictError, IntegrityError, UsageError
 from cifarops.flow.freeze import freeze
-from cifarops.flow.git import Git, GitError
+from cifarops.flow.git import Git
+from cifarops.flow.git_error import GitError
 from cifarops.flow.local.create import create_remote
 from cifarops.flow.local.guard import Update, may_update
 from cifarops.flow.local.merging import merge_refusal

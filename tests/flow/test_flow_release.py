@@ -10,7 +10,8 @@ import pytest
 from cifarops.errors import CifaropsError, ConflictError, IntegrityError, UsageError
 from cifarops.flow import release
 from cifarops.flow.freeze import fetch_freeze, freeze, unfreeze
-from cifarops.flow.git import Git, GitError
+from cifarops.flow.git import Git
+from cifarops.flow.git_error import GitError
 from cifarops.flow.numbering import forecast
 from cifarops.flow.publish import publish
 from cifarops.flow.status import status

@@ -86,6 +86,11 @@ class Forge(Protocol):
         """Write a note on a merge request; a second one with the same key replaces the first."""
 
 
+def open_request(forge: Forge, source: str, target: str) -> MergeRequest | None:
+    """Return the merge request that is open between two branches, or None."""
+    return next(iter(forge.merge_requests(source=source, target=target, state="open")), None)
+
+
 def published_otherwise(tag: str, name: str) -> ConflictError:
     """Return the refusal to publish another content under a name that is taken."""
     return ConflictError(

@@ -1,12 +1,12 @@
-"""One Git repository, asked by real git processes; what git says in English becomes a message with a remedy."""
+"""One Git repository, asked by real git processes."""
 
 import os
-import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from cifarops.errors import CifaropsError, ConflictError, UnavailableError, UsageError
+from cifarops.errors import ConflictError, UsageError
+from cifarops.flow.git_error import GitError, explain
 
 REMOTE = "origin"
 # What the remote has, mirrored where no person's own branch or tag is ever touched.
@@ -14,28 +14,8 @@ REMOTE_BRANCHES = f"refs/remotes/{REMOTE}/"
 REMOTE_TAGS = "refs/cifarops/tags/"
 # A hook runs with these set; a `Git` is about the directory that it was given.
 _LOCATIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
-_NO_ANSWER = (
-    "Could not read from remote repository",
-    "does not appear to be a git repository",
-    "unable to access",
-    "Could not resolve host",
-    "Connection refused",
-    "terminal prompts disabled",
-)
 _CHANGES_MIRROR = ("fetch", "push")
 _STALE = ("fetch first", "non-fast-forward", "failed to update ref", "cannot lock ref")
-
-
-class GitError(CifaropsError):
-    """Git refused or failed.
-
-    Attributes:
-        stderr: What git, and through it the remote, said.
-    """
-
-    def __init__(self, message: str, *, fix: str, stderr: str = "") -> None:
-        super().__init__(message, fix=fix)
-        self.stderr = stderr
 
 
 class Git:
@@ -104,7 +84,7 @@ class Git:
         """
         result = self.run(*arguments, stdin=stdin)
         if result.returncode:
-            raise self._explain(arguments, result.stderr)
+            raise explain(arguments, result.stderr, remote=self.remote_url)
         return result.stdout.strip()
 
     def succeeds(self, *arguments: str) -> bool:
@@ -169,7 +149,7 @@ class Git:
             *(ours, theirs),
         )
         if result.returncode not in (0, 1):
-            raise self._explain(("merge-tree", ours, theirs), result.stderr)
+            raise explain(("merge-tree", ours, theirs), result.stderr, remote=self.remote_url)
         return tuple(dict.fromkeys(result.stdout.splitlines()[1:])) if result.returncode else ()
 
     def fetch(self) -> None:
@@ -209,7 +189,7 @@ class Git:
                 f"The remote has something else at {', '.join(_target(refspec) for refspec in refspecs)} by now.",
                 fix="Fetch, look and try again: git fetch && git status.",
             )
-        raise self._explain(("push", *refspecs), result.stderr)
+        raise explain(("push", *refspecs), result.stderr, remote=self.remote_url)
 
     def remote_url(self) -> str:
         """Return where `origin` lies.
@@ -250,34 +230,6 @@ class Git:
             self._mirror = {row[0]: row[-1] for row in rows if row[0] != f"{REMOTE_BRANCHES}HEAD"}
         return self._mirror
 
-    def _explain(self, arguments: Sequence[str], stderr: str) -> CifaropsError:
-        refused = [line.removeprefix("remote:").strip() for line in stderr.splitlines() if "remote:" in line]
-        if any(refused):
-            message, _, fix = " ".join(line for line in refused if line).partition(" do: ")
-            return GitError(
-                f"The remote refused: {message}", fix=fix or "See the message of the remote.", stderr=stderr
-            )
-        if any(sign in stderr for sign in _NO_ANSWER):
-            return UnavailableError(
-                _without_password(f"The remote {self.remote_url()} does not answer: {_last(stderr)}"),
-                fix="Check the address (git remote -v), the network and your rights, then run it again.",
-            )
-        return GitError(
-            f"git {' '.join(arguments)} failed: {_last(stderr)}",
-            fix="Correct what it names, then run it again.",
-            stderr=stderr,
-        )
-
 
 def _target(refspec: str) -> str:
     return refspec.rpartition(":")[2].removeprefix("refs/heads/").removeprefix("refs/")
-
-
-def _last(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(("fatal:", "error:"))]
-    return (told or lines or ["no reason given"])[0].removeprefix("fatal: ").removeprefix("error: ")
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//", text)

@@ -1,72 +1,21 @@
 """Bring a hotfix to main, and from there to everywhere else where it is missing."""
 
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from cifarops.errors import CifaropsError, ConflictError
-from cifarops.flow.forge import Forge, MergeRequest
+from cifarops.flow.forge import Forge, open_request
 from cifarops.flow.git import REMOTE, Git
 from cifarops.flow.history import Hotfix, hotfixes, locate
 from cifarops.flow.line import Line
 from cifarops.flow.policy import Policy
 from cifarops.flow.ready import require_history, require_ready
 from cifarops.flow.rules import Branch, parse_branch
-from cifarops.flow.steps import Listener, Step, Taken, nobody, take
+from cifarops.flow.steps import Listener, Step, nobody, take
+from cifarops.flow.whereabouts import Progress, is_in, progress_of, recipe_for
 from cifarops.flow.words import counted
 
 _LABEL = "hotfix"
 _NOTE = "hotfix-conflict"
-Stage = Literal["merged", "open", "missing", "waiting"]
-
-
-@dataclass(frozen=True)
-class Whereabouts:
-    """How far a hotfix has got with one branch.
-
-    Attributes:
-        target: The branch.
-        stage: `merged`; `open`: a merge request is; `missing`: none is; `waiting` until the hotfix is in `main`.
-        request: The merge request that is open.
-        conflicts: Files that would be in conflict.
-        recipe: Commands that resolve the conflict, one a line; empty where there is none.
-    """
-
-    target: str
-    stage: Stage
-    request: MergeRequest | None
-    conflicts: tuple[str, ...]
-    recipe: str
-
-    def __str__(self) -> str:
-        where = f"  {self.target}: {self.stage}"
-        if self.request:
-            where += f" !{self.request.number} {self.request.url}"
-        if self.conflicts:
-            where += f", in conflict: {', '.join(self.conflicts)}"
-        return where + "".join(f"\n      {line}" for line in self.recipe.splitlines())
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a hotfix has got.
-
-    Attributes:
-        branch: `hotfix/NAME`.
-        done: It is everywhere.
-        targets: Each branch that must have it.
-        steps: What was done.
-    """
-
-    branch: str
-    done: bool
-    targets: tuple[Whereabouts, ...]
-    steps: tuple[Taken, ...]
-
-    def __str__(self) -> str:
-        state = "done: it is everywhere" if self.done else "not done yet"
-        return "\n".join([f"{self.branch} is {state}", *map(str, self.targets)])
 
 
 def finish(
@@ -91,7 +40,7 @@ def finish(
     steps = [
         Step(
             f"push {branch.full}",
-            lambda: git.remote_branch(branch.full) != head and not _is_in(git, head, target),
+            lambda: git.remote_branch(branch.full) != head and not is_in(git, head, target),
             lambda: git.push(f"{head}:refs/heads/{branch.full}"),
         ),
         _request_step(git, forge, branch.full, head, target),
@@ -99,7 +48,7 @@ def finish(
     taken = take(steps, dry_run=dry_run, listener=listener)
     if hotfix.is_merged:
         taken += take(_back_steps(git, forge, hotfix), dry_run=dry_run, listener=listener)
-    return _progress(git, forge, hotfix, taken)
+    return progress_of(git, forge, hotfix, taken)
 
 
 def backmerge(
@@ -133,7 +82,7 @@ def backmerge(
     unfinished = [each for each in hotfixes(git, policy) if each.is_merged and not each.is_done]
     lost = [each for each in unfinished if not each.on_remote and not restore]
     told = [
-        _progress(
+        progress_of(
             git, forge, hotfix, take(_back_steps(git, forge, hotfix), dry_run=dry_run, listener=listener)
         )
         for hotfix in unfinished
@@ -219,7 +168,7 @@ def _back_steps(git: Git, forge: Forge, hotfix: Hotfix) -> list[Step]:
 
 
 def _request_step(git: Git, forge: Forge, source: str, commit: str, target: str) -> Step:
-    def open_request() -> None:
+    def open_it() -> None:
         subject = git("log", "-1", "--format=%s", commit)
         changes_files = not git.succeeds("diff", "--quiet", f"{REMOTE}/{target}...{commit}")
         forge.open(
@@ -237,60 +186,21 @@ def _request_step(git: Git, forge: Forge, source: str, commit: str, target: str)
 
     return Step(
         f"open a merge request of {source} into {target}",
-        lambda: not _is_in(git, commit, target) and _open_request(forge, source, target) is None,
-        open_request,
+        lambda: not is_in(git, commit, target) and open_request(forge, source, target) is None,
+        open_it,
     )
 
 
 def _conflict_step(git: Git, forge: Forge, hotfix: Hotfix, target: str) -> Step:
     def note() -> None:
-        request = _open_request(forge, hotfix.branch, target)
+        request = open_request(forge, hotfix.branch, target)
         files = git.conflicts(f"{REMOTE}/{target}", hotfix.commit)
         if request is not None:
-            body = f"This conflicts with {target} in {', '.join(files)}.\n\n```\n{_recipe(hotfix, target, files)}\n```\n"
+            body = f"This conflicts with {target} in {', '.join(files)}.\n\n```\n{recipe_for(hotfix, target, files)}\n```\n"
             forge.comment(request.number, body, key=_NOTE)
 
     return Step(
         f"say on the merge request into {target} how to resolve its conflict",
-        lambda: _open_request(forge, f"{hotfix.branch}-into-{target}", target) is None,
+        lambda: open_request(forge, f"{hotfix.branch}-into-{target}", target) is None,
         note,
     )
-
-
-def _progress(git: Git, forge: Forge, hotfix: Hotfix, taken: tuple[Taken, ...]) -> Progress:
-    targets = tuple(_whereabouts(git, forge, hotfix, target) for target in (hotfix.origin, *hotfix.targets))
-    return Progress(hotfix.branch, hotfix.is_done, targets, taken)
-
-
-def _whereabouts(git: Git, forge: Forge, hotfix: Hotfix, target: str) -> Whereabouts:
-    if _is_in(git, hotfix.commit, target):
-        return Whereabouts(target, "merged", None, (), "")
-    resolving = _open_request(forge, f"{hotfix.branch}-into-{target}", target)
-    request = resolving or _open_request(forge, hotfix.branch, target)
-    waits = target != hotfix.origin and not hotfix.is_merged
-    stage: Stage = "open" if request else "waiting" if waits else "missing"
-    files = () if resolving else git.conflicts(f"{REMOTE}/{target}", hotfix.commit)
-    recipe = _recipe(hotfix, target, files) if files and target != hotfix.origin else ""
-    return Whereabouts(target, stage, request, files, recipe)
-
-
-def _recipe(hotfix: Hotfix, target: str, files: tuple[str, ...]) -> str:
-    branch = f"{hotfix.branch}-into-{target}"
-    return "\n".join(
-        [
-            f"git fetch {REMOTE}",
-            f"git switch --no-track -c {branch} {REMOTE}/{hotfix.branch}",
-            f"git merge {REMOTE}/{target}",
-            f"# resolve {', '.join(files)}, then:",
-            f"git add {shlex.join(files)} && git commit --no-edit",
-            "cifarops flow hotfix finish",
-        ]
-    )
-
-
-def _is_in(git: Git, commit: str, target: str) -> bool:
-    return git.is_ancestor(commit, f"{REMOTE}/{target}")
-
-
-def _open_request(forge: Forge, source: str, target: str) -> MergeRequest | None:
-    return next(iter(forge.merge_requests(source=source, target=target, state="open")), None)

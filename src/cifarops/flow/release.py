@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cifarops.errors import CifaropsError
-from cifarops.flow.forge import Forge, MergeRequest
+from cifarops.flow.forge import Forge, MergeRequest, open_request
 from cifarops.flow.freeze import freeze_now, freeze_steps, known_freeze, require_not_of_another
 from cifarops.flow.git import Git
 from cifarops.flow.history import changes, hotfixes, is_release_in_preparation
@@ -60,7 +60,7 @@ def cut(
         _request_step(git, policy, forge, line.develop, line.release),
     ]
     taken = take(steps, dry_run=dry_run, listener=listener)
-    request = _open_request(forge, line.develop, line.release)
+    request = open_request(forge, line.develop, line.release)
     missing = (*_absent(git, policy, line.develop), *_missing(policy, request, line.release))
     return Release(version, request, missing, taken)
 
@@ -85,13 +85,13 @@ def finish(
     taken = take(
         [_request_step(git, policy, forge, line.release, line.main)], dry_run=dry_run, listener=listener
     )
-    request = _open_request(forge, line.release, line.main)
+    request = open_request(forge, line.release, line.main)
     missing = (*_absent(git, policy, line.release), *_missing(policy, request, line.main))
     return Release(version, request, missing, taken)
 
 
 def _request_step(git: Git, policy: Policy, forge: Forge, source: str, target: str) -> Step:
-    def open_request() -> None:
+    def open_it() -> None:
         git.fetch()  # what was merged before the freeze took hold belongs to it
         tip = git.commit(f"origin/{source}")
         told = changelog(changes(git, policy, tip, since=git.commit(f"origin/{target}")))
@@ -100,13 +100,9 @@ def _request_step(git: Git, policy: Policy, forge: Forge, source: str, target: s
 
     return Step(
         f"open a merge request of {source} into {target}",
-        lambda: _open_request(forge, source, target) is None,
-        open_request,
+        lambda: open_request(forge, source, target) is None,
+        open_it,
     )
-
-
-def _open_request(forge: Forge, source: str, target: str) -> MergeRequest | None:
-    return next(iter(forge.merge_requests(source=source, target=target, state="open")), None)
 
 
 def _absent(git: Git, policy: Policy, branch: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Who may do what on the local forge."""
 
-from cifarops.flow.git import GitError
+from cifarops.flow.git_error import GitError
 from cifarops.flow.local.state import ForgeState
 from cifarops.flow.rules import Answer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from cifarops.errors import ConflictError, UsageError
 from cifarops.files import write_atomic
 from cifarops.flow.forge import MergeRequest, State, published_otherwise
-from cifarops.flow.git import GitError
+from cifarops.flow.git_error import GitError
 from cifarops.flow.local.access import is_maintainer, is_member, require
 from cifarops.flow.local.merging import approvers, merge_refusal, server_git, write_merge
 from cifarops.flow.local.state import ForgeEvent, ForgeState, Request, Store
