@@ -1,63 +1,32 @@
-"""A convolutional network of the size of a good small CIFAR-10 model, with random weights, as a bundle."""
+"""The network of the profile `fast` with random weights, as a bundle."""
 
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+import torch
+from torch import nn
 
+from benchmarks.harness import ROOT
 from cifarops.bundle.manifest import CodeIdentity, FileEntry, Manifest, Parity, Provenance, Serving
-from cifarops.bundle.runtime import FEATURES, INPUT, OUTPUT
 from cifarops.bundle.store import CARD, INT8_MODEL, MODEL, REFERENCE, SBOM, Bundle, write_bundle
+from cifarops.config import load_params
 from cifarops.data.preprocess import Preprocessing
 from cifarops.data.snapshot import SourceInfo
 from cifarops.packaging.export import make_reference
+from cifarops.packaging.onnx import to_onnx
 from cifarops.packaging.quantize import to_int8
+from cifarops.training.network import Network
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_WIDTHS = (64, 128, 256)
+DESCRIPTION = "the network of the profile fast with random weights, 32×32"
+_TRAIN = load_params(ROOT / "params.yaml", "fast").train
 _SIZE = 32
 
 
 def network_bundle(root: Path) -> Bundle:
-    """Write the bundle: three stages of convolution, ReLU and pooling (64, 128, 256 channels), then a linear layer."""
+    """Write the bundle; the same weights each time."""
     random = np.random.default_rng(0)
-    nodes: list[NodeProto] = []
-    weights = []
-    below, channels = INPUT, 3
-    for stage, width in enumerate(_WIDTHS):
-        kernel = random.normal(0, (2 / (9 * channels)) ** 0.5, (width, channels, 3, 3)).astype(np.float32)
-        weights.append(numpy_helper.from_array(kernel, f"kernel{stage}"))
-        nodes += [
-            helper.make_node(
-                "Conv", [below, f"kernel{stage}"], [f"conv{stage}"], f"conv{stage}", pads=[1] * 4
-            ),
-            helper.make_node("Relu", [f"conv{stage}"], [f"relu{stage}"], f"relu{stage}"),
-            helper.make_node(
-                "MaxPool", [f"relu{stage}"], [f"pool{stage}"], kernel_shape=[2, 2], strides=[2, 2]
-            ),
-        ]
-        below, channels = f"pool{stage}", width
-    head = random.normal(0, channels**-0.5, (channels, len(CLASSES))).astype(np.float32)
-    weights.append(numpy_helper.from_array(head, "head"))
-    nodes += [
-        helper.make_node("GlobalMaxPool", [below], ["top"]),
-        helper.make_node("Flatten", ["top"], [FEATURES]),
-        helper.make_node("MatMul", [FEATURES, "head"], [OUTPUT]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 3, _SIZE, _SIZE])],
-        [
-            helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", len(CLASSES)]),
-            helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["n", channels]),
-        ],
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-    onnx.checker.check_model(model)
-    content = model.SerializeToString()
+    content = _model()
     preprocessing = Preprocessing(size=_SIZE, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26))
     noise = random.integers(0, 256, (64, _SIZE, _SIZE, 3), dtype=np.uint8)
 
@@ -92,7 +61,7 @@ def network_bundle(root: Path) -> Bundle:
         )
 
     labels = np.arange(100) % len(CLASSES)
-    features = random.normal(0, 1, (len(labels), channels)).astype(np.float32)
+    features = random.normal(0, 1, (len(labels), _TRAIN.widths[-1])).astype(np.float32)
     pixels = np.zeros((len(labels), _SIZE, _SIZE, 3), np.uint8)
     reference = make_reference(np.eye(len(CLASSES), dtype=np.float32)[labels], features, pixels, labels)
     files = {
@@ -103,3 +72,15 @@ def network_bundle(root: Path) -> Bundle:
         SBOM: b"",
     }
     return write_bundle(root, files, describe)
+
+
+def _model() -> bytes:
+    torch.manual_seed(0)
+    network = Network(_TRAIN, classes=len(CLASSES), size=_SIZE)
+    for layer in network.modules():
+        # As they are made, some tensors equal others, and would be stored once.
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.bias, std=0.1)
+    return to_onnx(network, size=_SIZE)

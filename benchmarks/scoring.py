@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.harness import Sample, arguments, sample, summary, write
-from benchmarks.network import network_bundle
+from benchmarks.network import DESCRIPTION, network_bundle
 from benchmarks.serving import images as jpegs
 from cifarops.bundle.manifest import Precision
 from cifarops.bundle.runtime import OnnxModel
@@ -53,7 +53,7 @@ def main() -> None:
     write(
         options.out,
         "scoring",
-        model="convolutions of 64, 128, 256 channels on 32×32, JPEG in, CSV out",
+        model=f"{DESCRIPTION}; JPEG in, CSV out",
         images=images,
         scoring={
             kind: summary(found, images_per_second=images / median(s.seconds for s in found))

@@ -21,7 +21,7 @@ from PIL import Image
 
 from benchmarks.harness import Sample, arguments, sample, write
 from benchmarks.load import LoadResult, load
-from benchmarks.network import CLASSES, network_bundle
+from benchmarks.network import CLASSES, DESCRIPTION, network_bundle
 from benchmarks.peers.start import PEERS, RAW, Running, programs, started
 from cifarops.bundle.runtime import OnnxModel, served_precision
 from cifarops.bundle.signature import Signatures
@@ -70,7 +70,7 @@ def main() -> None:
     write(
         options.out,
         "serving",
-        model=f"convolutions of 64, 128, 256 channels on 32×32 in {served_precision(bundle)}, JPEG in, JSON out",
+        model=f"{DESCRIPTION}, {served_precision(bundle)}; JPEG in, JSON out",
         peers={name: peer.packages for name, peer in PEERS.items()},
         raw_cpu_ms=[each.cpu_seconds * 1000 / _FILES for each in raw],
         ready={
