@@ -57,6 +57,7 @@ class Settings:
         gitlab: How the GitLab server is reached.
         signing_key: Private key that bundles are signed with (`CIFAROPS_SIGNING_KEY`: PEM, or the path of a file with
             it), in place of the environment's own in the workspace.
+        token: What is shown to servers that want a token (`CIFAROPS_TOKEN`).
         trusted: Directory of the public keys that servers trust (`CIFAROPS_TRUSTED_KEYS`), in place of the workspace's.
     """
 
@@ -66,6 +67,7 @@ class Settings:
     actor: str
     gitlab: GitLabSettings = GitLabSettings()
     signing_key: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
     trusted: Path | None = None
 
     @classmethod
@@ -80,6 +82,7 @@ class Settings:
             actor=env.get("CIFAROPS_ACTOR") or env.get("USER") or env.get("LOGNAME") or "unknown",
             gitlab=GitLabSettings.from_environment(env),
             signing_key=env.get("CIFAROPS_SIGNING_KEY") or None,
+            token=env.get("CIFAROPS_TOKEN") or None,
             trusted=(
                 Path(env["CIFAROPS_TRUSTED_KEYS"]).absolute() if env.get("CIFAROPS_TRUSTED_KEYS") else None
             ),

@@ -22,12 +22,14 @@ class Bystander:
 
     Args:
         url: Whom it asks.
+        token: What it shows, where the server wants a token.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None = None) -> None:
         self.answers = 0
         self.wrong: list[str] = []
         self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._images = {colour: colour_image(colour) for colour in _COLOURS}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._ask, name="bystander")
@@ -46,7 +48,7 @@ class Bystander:
             # At least once, however short the attack was.
             while not self._stop.is_set() or not self.answers:
                 for colour, image in self._images.items():
-                    status, answer = connection.predict(image)
+                    status, answer = connection.predict(image, **self._headers)
                     if status != 200 or answer["label"] != colour:
                         self.wrong.append(f"{colour}: {status} {answer}")
                     self.answers += 1
@@ -58,18 +60,21 @@ class Bystander:
 
 
 @contextmanager
-def survived(server: ServerProcess, *, growth_bytes: int = _GROWTH_BYTES) -> Iterator[Bystander]:
+def survived(
+    server: ServerProcess, *, growth_bytes: int = _GROWTH_BYTES, token: str | None = None
+) -> Iterator[Bystander]:
     """Let the block attack a server whose model names colours, then say what the attack has done, if anything.
 
     Args:
         server: The server; it must answer already.
         growth_bytes: By how much its resident memory may exceed, at any moment, what it was before.
+        token: What the bystander shows, where the server wants a token.
 
     Raises:
         AssertionError: A bystander got a wrong answer or none, memory grew further, or the server is not ready any more.
     """
     before = _reset_peak(server.pid)
-    with Bystander(server.url) as bystander:
+    with Bystander(server.url, token) as bystander:
         yield bystander
     assert not bystander.wrong, bystander.wrong[:3]
     assert Client(server.url).ready(), "it is not ready any more"

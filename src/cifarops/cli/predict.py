@@ -57,7 +57,8 @@ def _ask_server(files: list[Path], environment: EnvironmentName, url: str | None
     from cifarops.serving.batch import predict_files
     from cifarops.serving.client import Client
 
-    client = Client(url or find_server(environment, ledger=Settings.from_environment().ledger))
+    settings = Settings.from_environment()
+    client = Client(url or find_server(environment, ledger=settings.ledger), token=settings.token)
     answers = predict_files(client, files)
     emit(
         [asdict(answer) for answer in answers],

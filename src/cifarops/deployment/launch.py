@@ -11,11 +11,12 @@ from pathlib import Path
 from cifarops.errors import UnavailableError
 from cifarops.ledger.records import EnvironmentName
 
-_LISTENING = re.compile(r"^serving \w+ on (http://\S+)$", re.MULTILINE)
+_LISTENING = re.compile(r"^serving \w+ on (https?://\S+)$", re.MULTILINE)
 _START_SECONDS = 30.0
 _LONGEST_LINE = 800
 # What the pipeline that starts a server may do is nothing that the server may do.
 NOT_INHERITED = {
+    "CIFAROPS_TOKEN",
     "CIFAROPS_GITLAB_TOKEN",
     "CIFAROPS_NOTES_TOKEN",
     "CIFAROPS_SIGNING_KEY",

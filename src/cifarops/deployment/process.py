@@ -1,6 +1,7 @@
 """A server as a child process, for whoever needs one for a while: the demo, benchmarks, tests."""
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from cifarops.deployment.launch import await_url, launch
@@ -20,16 +21,23 @@ class ServerProcess:
         workspace: The workspace it works in; its output goes to `logs/` there.
         port: TCP port; 0 takes a free one.
         keep_images: Whether images go to the ledger.
+        arguments: Further arguments of `cifarops serve`.
     """
 
     def __init__(
-        self, environment: EnvironmentName, *, workspace: Path, port: int = 0, keep_images: bool = False
+        self,
+        environment: EnvironmentName,
+        *,
+        workspace: Path,
+        port: int = 0,
+        keep_images: bool = False,
+        arguments: Sequence[str] = (),
     ) -> None:
         self.environment = environment
         self.log = Path()
         self.url = ""
         self._workspace = workspace
-        self._arguments = ["--port", str(port), "--stop-with-stdin"]
+        self._arguments = ["--port", str(port), "--stop-with-stdin", *arguments]
         if keep_images:
             self._arguments.append("--keep-images")
         self._process: subprocess.Popen[bytes] | None = None

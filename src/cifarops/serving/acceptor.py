@@ -12,6 +12,8 @@ from cifarops.serving.crowd import Crowd
 from cifarops.serving.listening import BACKLOG
 
 _TURN_SECONDS = 0.02
+# For the client's word that an encrypted connection is over.
+_FAREWELL_SECONDS = 1.0
 
 
 class Acceptor(uvicorn.Server):
@@ -64,8 +66,11 @@ class Acceptor(uvicorn.Server):
         self._heir = None
         if not self.accepting:
             loop = asyncio.get_running_loop()
+            encrypted = (
+                {"ssl": self.config.ssl, "ssl_shutdown_timeout": _FAREWELL_SECONDS} if self.config.ssl else {}
+            )
             server = await loop.create_server(
-                self._connection, sock=self._listening.dup(), backlog=BACKLOG, ssl=self.config.ssl
+                self._connection, sock=self._listening.dup(), backlog=BACKLOG, **encrypted
             )
             self.servers.append(server)
 

@@ -77,11 +77,13 @@ class Client:
     Args:
         url: Where the server answers, for example http://127.0.0.1:8080.
         timeout: Seconds to wait for a connection, and for an answer.
+        token: What to show to a server that wants a token.
     """
 
-    def __init__(self, url: str, *, timeout: float = 10) -> None:
+    def __init__(self, url: str, *, timeout: float = 10, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         self._pool = urllib3.PoolManager(maxsize=_POOL, retries=_RETRIES, timeout=timeout)
+        self._authorization = f"Bearer {token}" if token else None
 
     def predict(self, content: bytes, *, key: str | None = None) -> Answer:
         """Classify one image file.
@@ -171,7 +173,7 @@ class Client:
         kind: str | None = None,
         key: str | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        given = {"Content-Type": kind, KEY_HEADER: key}
+        given = {"Content-Type": kind, KEY_HEADER: key, "Authorization": self._authorization}
         headers = {name: value for name, value in given.items() if value}
         try:
             return self._pool.request(method, self.url + path, body=body, headers=headers)
@@ -200,10 +202,12 @@ class Client:
         found = problem if isinstance(problem, dict) else {}
         message = str(found.get("detail", f"{self.url} answered {status}."))
         fix = f"The server says: {found.get('title', 'nothing more')} ({found.get('type', status)})."
+        if status in (401, 403):
+            raise UsageError(message, fix="Set CIFAROPS_TOKEN to a token that allows this.")
         if status == 404:
             raise UsageError(message, fix=fix)
         if status == 409:
             raise ConflictError(message, fix=fix)
-        if status >= 500:
+        if status == 429 or status >= 500:
             raise UnavailableError(message, fix=fix)
         raise DataError(message, fix=fix)

@@ -83,7 +83,7 @@ def open_stage(environment: EnvironmentName, *, settings: Settings, seed: int) -
             f"{environment} runs no version.",
             fix="Promote one: cifarops deploy promote VERSION --to staging.",
         )
-    client = Client(find_server(environment, ledger=settings.ledger))
+    client = Client(find_server(environment, ledger=settings.ledger), token=settings.token)
     manifest = find_bundle(settings.bundles, digest).manifest
     return Stage(client, manifest, _stream(open_snapshot(settings.snapshots, manifest.snapshot), seed))
 
