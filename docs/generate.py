@@ -12,11 +12,13 @@ from docs.pages.bundle import bundle_page
 from docs.pages.flow import flow_page
 from docs.pages.params import params_page
 from docs.pages.process import process_page
+from docs.pages.serving import serving_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     "params.md": params_page,
     "bundle.md": bundle_page,
+    "serving.md": serving_page,
     "benchmarks.md": benchmarks_page,
     "flow.md": flow_page,
     "process.md": process_page,

@@ -171,11 +171,10 @@ def test_the_log_has_a_line_for_every_refusal_and_nothing_of_an_image(server: Se
 
 def test_no_client_adds_series_without_bound(server: ServerProcess) -> None:
     connection = Connection(server.url)
-    _, before = connection.ask("GET", "/metrics")
     with survived(server):
         for k in range(1500):
             connection.ask("GET", f"/v2/models/m{k}/versions/{k}", headers={"X-Request-ID": f"flood-{k}"})
             connection.ask(f"M{k}"[:3] + "X", f"/{k}", headers={"X-Forwarded-For": f"10.0.{k % 256}.1"})
     _, after = connection.ask("GET", "/metrics")
-    assert len(after.splitlines()) < len(before.splitlines()) + 120
+    assert len(after.splitlines()) < 400
     connection.close()

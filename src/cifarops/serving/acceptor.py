@@ -66,11 +66,12 @@ class Acceptor(uvicorn.Server):
         self._heir = None
         if not self.accepting:
             loop = asyncio.get_running_loop()
-            encrypted = (
-                {"ssl": self.config.ssl, "ssl_shutdown_timeout": _FAREWELL_SECONDS} if self.config.ssl else {}
-            )
             server = await loop.create_server(
-                self._connection, sock=self._listening.dup(), backlog=BACKLOG, **encrypted
+                self._connection,
+                sock=self._listening.dup(),
+                backlog=BACKLOG,
+                ssl=self.config.ssl,
+                ssl_shutdown_timeout=_FAREWELL_SECONDS if self.config.ssl else None,
             )
             self.servers.append(server)
 

@@ -1,5 +1,7 @@
 """One version, loaded: from the bytes of an image file to probabilities."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,12 @@ from cifarops.errors import IntegrityError
 from cifarops.machine import usable_cores
 from cifarops.serving.calibration import calibrate
 from cifarops.serving.sizes import MAX_PIXELS
+
+Computed = Callable[[int, int, float], None]
+
+
+def _unnoticed(version: int, images: int, seconds: float) -> None:
+    """Count nothing."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Engine:
         bundles: Directory of bundles.
         digest: Which bundle.
         version: Its number in the registry.
+        computed: Called with the version, a number of images and the seconds that the model took for them together.
 
     Attributes:
         size: Height and width of its input in pixels.
@@ -50,9 +59,10 @@ class Engine:
         IntegrityError: It is damaged, can't be loaded or doesn't answer as its manifest says.
     """
 
-    def __init__(self, bundles: Path, digest: str, version: int) -> None:
+    def __init__(self, bundles: Path, digest: str, version: int, computed: Computed = _unnoticed) -> None:
         bundle = find_bundle(bundles, digest)
         self.version = version
+        self._computed = computed
         self.digest = bundle.digest
         self.classes = bundle.manifest.classes
         self.size = bundle.manifest.preprocessing.size
@@ -77,7 +87,9 @@ class Engine:
         outcomes: list[Outcome] = []
         for start in range(0, len(images), self._together):
             some = images[start : start + self._together]
+            begun = time.perf_counter()
             logits, features = self._model.outputs(some)
+            self._computed(self.version, len(some), time.perf_counter() - begun)
             probabilities = softmax(logits / self._temperature)
             outcomes += map(
                 Outcome, probabilities.argmax(axis=1).tolist(), probabilities, some, self._sketch(features)

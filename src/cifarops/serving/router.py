@@ -197,7 +197,11 @@ class Router:
             return None, None  # the first promotion was taken back
         try:
             self._signatures.verified(digest, self.environment)
-            return self.route.loaded(version, digest) or Engine(self._bundles, digest, version), None
+            return (
+                self.route.loaded(version, digest)
+                or Engine(self._bundles, digest, version, self._metrics.computed),
+                None,
+            )
         except Exception as error:  # memory, disk, a decoder: none of them may end the thread
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             self._metrics.load_failures.inc()

@@ -3,8 +3,6 @@ import json
 import logging
 import threading
 
-import pytest
-
 from cifarops.serving.journal import Journal, JournalHandler
 from cifarops.serving.metrics import Metrics
 
@@ -42,12 +40,10 @@ def test_an_exception_is_logged_by_its_place_and_not_by_what_it_says() -> None:
     journal = Journal(stream, Metrics("production", "0"))
     logger = logging.getLogger("tests.journal")
     logger.addHandler(JournalHandler(journal))
-    with pytest.raises(ValueError, match="pixels"):
-        try:
-            raise ValueError("pixels of somebody")
-        except ValueError:
-            logger.exception("It failed.\nforged: line")
-            raise
+    try:
+        raise ValueError("pixels of somebody")
+    except ValueError:
+        logger.exception("It failed.\nforged: line")
     logger.handlers.clear()
     with journal:
         pass
