@@ -22,6 +22,7 @@ def benchmarks_page(root: Path) -> str:
         ("contention", _contention),
         ("gate", _gate),
         ("serving", _serving),
+        ("monitoring", _monitoring),
         ("fuzz", _fuzz),
         ("scoring", _scoring),
         ("why", _why),
@@ -178,6 +179,49 @@ def _fuzz(result: dict[str, Any]) -> Rows:
     for name, each in result["results"].items():
         what = f"{name}: inputs tried, and those taken wrongly"
         yield what, f"{each['inputs']:,}, {each['findings']}", f"{result['target_findings']} wrong"
+
+
+def _monitoring(result: dict[str, Any]) -> Rows:
+    targets, clean = result["targets"], result["clean"]
+    alarms = clean["alarms"]
+    yield (
+        f"clean streams of {clean['images']:,} images with any alarm, of {clean['streams']:,} (upper 95 % bound)",
+        f"{alarms['value']:.1%} ({alarms['high']:.1%})",
+        f"{targets['clean_alarms']:.0%} ({targets['clean_alarms_upper']:.0%})",
+    )
+    for key, words, limit, target in (
+        ("noises", "severity 3, noises and glass blur", 200, "noises_within_200"),
+        (
+            "others",
+            "severity 3, other blurs, snow, frost, contrast, pixelate, JPEG",
+            1000,
+            "others_within_1000",
+        ),
+        ("gentle", "severity 3, brightness, fog, elastic", 5000, "gentle_within_5000"),
+        ("tenth", "one image in ten at severity 3 to 5", 5000, "tenth_within_5000"),
+        ("halved", "one class half as often", 2000, "halved_within_2000"),
+    ):
+        each = result[key]
+        found = f"{each[f'within_{limit}']:.0%}, median {each['median_delay'] or float('nan'):,.0f} images"
+        yield f"{words}: found within {limit:,} images", found, f"{targets[target]:.0%}"
+    plain = result["windowed_ks"]
+    for key, words in (("tenth", "one image in ten"), ("halved", "one class half as often")):
+        limit = 5000 if key == "tenth" else 2000
+        yield f"the same by plain windowed KS, {words}", f"{plain[key][f'within_{limit}']:.0%}", ""
+    named = result["named"]
+    yield "kind of drift named rightly, at the alarm", f"{named['kind_at_alarm']:.0%}", ""
+    yield "kind of drift named rightly, 500 images later", f"{named['kind_later']:.0%}", f"{targets['rightly_named']:.0%}"
+    for name, error in result["estimates"].items():
+        target = f"{100 * targets['estimate_error']:.1f} points" if name == "cott" else ""
+        yield (
+            f"accuracy estimated without labels ({name.upper()}), mean error (worst)",
+            f"{100 * error['mean']:.1f} points ({100 * error['worst']:.1f})",
+            target,
+        )
+    drop = result["drop_of_3_points"]
+    yield f"a drop of 3 points confirmed within {drop['labels']:,} labels", f"{drop['confirmed']:.0%}", ""
+    million = result["million"]
+    yield f"{million['predictions']:,} predictions checked", f"{million['seconds']:.1f} s", f"{targets['million_seconds']} s"
 
 
 def _demo(result: dict[str, Any]) -> Rows:

@@ -41,6 +41,27 @@ def traffic(
 
 
 @app.command()
+def scenario(
+    file: Annotated[Path, typer.Argument(help="For example scenarios/fog.yaml.")],
+    environment: Annotated[EnvironmentName, typer.Option(help="Whose server is asked.")] = "staging",
+    as_json: JsonFlag = False,
+) -> None:
+    """Play a scenario from a file: changes with onset and ramp, labels that come late or wrong, more load."""
+    from cifarops.simulation.perform import perform
+    from cifarops.simulation.play import open_stage
+    from cifarops.simulation.scenario import load_scenario
+
+    settings = Settings.from_environment()
+    wanted = load_scenario(file)
+    stage = open_stage(environment, settings=settings, seed=wanted.seed)
+    with progress_bars() as progress:
+        played = perform(wanted, stage, folder=settings.monitoring / "simulated", progress=progress)
+    emit(played, as_json=as_json, human=facts(f"{wanted.name} to {environment}", played))
+    if played["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def shadow(
     environment: Annotated[EnvironmentName, typer.Option(help="Whose server is asked.")] = "staging",
     requests: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 500,

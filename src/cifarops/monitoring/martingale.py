@@ -26,23 +26,26 @@ _BINS = 512  # over the 16 standard deviations that a view may take; ranks withi
 _LEVELS = 1024  # of a rank
 _BATCH = 64
 _REACH = 8.0
-# Images after which half of what is held back would be gone if it went on as it began.
-_SLOWNESS = 500.0
+_SLOWNESS = 1000.0  # images before stakes become rarer
 _TIMES = (
     0.05,
-    0.3,
+    0.2,
+    0.35,
     0.5,
-    0.75,
-    1.33,
-    2.0,
-    3.0,
-    6.0,
+    0.65,
+    0.8,
+    1.25,
+    1.6,
+    2.5,
+    5.0,
 )  # how much more often a class may come than in the reference
 
 _Distribution = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 _BETS: tuple[_Distribution, ...] = (
     np.sqrt,
     lambda u: 1 - np.sqrt(1 - u),
+    lambda u: u**0.25,  # a few very small ranks, as where one image in ten has drifted
+    lambda u: 1 - (1 - u) ** 0.25,
     lambda u: u + 0.9 * (u * u - u),
     lambda u: u - 0.9 * (u * u - u),
     lambda u: u + 0.35 * (u * u - u),
@@ -210,7 +213,7 @@ def _histogram(places: NDArray[np.int16]) -> NDArray[np.int64]:
 
 def _held_back(images: int) -> float:
     """Return the share of the money that is not laid out after so many images."""
-    return 1 / (1 + math.log1p(images / _SLOWNESS))
+    return 1 / math.sqrt(1 + images / _SLOWNESS)
 
 
 def _prior(groups: Sequence[Group], classes: int) -> NDArray[np.float64]:

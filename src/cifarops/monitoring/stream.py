@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cifarops.bundle.reference import Reference, load_reference
@@ -96,7 +97,7 @@ class Yardstick:
         """Let the test see a window."""
         martingale.see(self._seen(window), window.predicted)
 
-    def _seen(self, window: Window) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    def _seen(self, window: Window) -> NDArray[np.float32]:
         classes = len(self.sample.classes)
         if len(window) and window.probabilities.shape[1] != classes:
             raise DataError(

@@ -85,10 +85,11 @@ def open_stage(environment: EnvironmentName, *, settings: Settings, seed: int) -
         )
     client = Client(find_server(environment, ledger=settings.ledger), token=settings.token)
     manifest = find_bundle(settings.bundles, digest).manifest
-    return Stage(client, manifest, _stream(open_snapshot(settings.snapshots, manifest.snapshot), seed))
+    return Stage(client, manifest, stream_for(open_snapshot(settings.snapshots, manifest.snapshot), seed))
 
 
-def _stream(snapshot: Snapshot, seed: int) -> Stream:
+def stream_for(snapshot: Snapshot, seed: int) -> Stream:
+    """Return undrifted images like a snapshot's: fresh ones where it is synthetic, else those of `valid`."""
     if snapshot.is_synthetic:
         return SyntheticStream(
             classes=len(snapshot.classes),
