@@ -235,11 +235,29 @@ def _by_class(
         np.bincount(suite.labels[chosen], minlength=len(suite.classes)).tolist()
         for chosen in (slice(None), won, lost)
     )
-    counted = [
-        (name, *counts)
-        for name, *counts in zip(suite.classes, images, gained, missed, strict=True)
-        if counts[0]
-    ]
+    return compare_classes(suite.classes, images, gained, missed, alpha=alpha, margin=margin)
+
+
+def compare_classes(
+    classes: Sequence[str],
+    images: Sequence[int],
+    won: Sequence[int],
+    lost: Sequence[int],
+    *,
+    alpha: float,
+    margin: float,
+) -> tuple[ClassComparison, ...]:
+    """Compare two models on each class that has images, with Holm's correction over the classes.
+
+    Args:
+        classes: Their names.
+        images: How many images each has.
+        won: How many of them the candidate alone gets right.
+        lost: How many the incumbent alone.
+        alpha: Chance with which each bound of a difference may miss.
+        margin: Accuracy that may be lost on one class.
+    """
+    counted = [row for row in zip(classes, images, won, lost, strict=True) if row[1]]
     harmless = holm([tail(gain, miss, n, -margin) for _, n, gain, miss in counted])
     harmed = holm([tail(miss, gain, n, margin) for _, n, gain, miss in counted])
     return tuple(

@@ -163,7 +163,7 @@ def _findings_on_answers(
         yield superior([pair for pair in pairs if pair.name in to_win])
         for pair in pairs:
             yield non_inferior(pair, budgets.margin)
-        yield unharmed(test, budgets.class_margin)
+        yield unharmed(test.name, test.per_class, margin=budgets.class_margin, alpha=test.alpha)
     else:
         for suite in evidence:
             if suite.name != "recent":

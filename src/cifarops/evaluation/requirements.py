@@ -78,18 +78,19 @@ def non_inferior(pair: Pair, margin: float) -> Finding:
     return Finding("open", f"{seen}: perhaps beyond {allowed}.", _at_least_one(needs))
 
 
-def unharmed(suite: SuiteEvidence, margin: float) -> Finding:
+def unharmed(name: SuiteName, classes: Sequence[ClassComparison], *, margin: float, alpha: float) -> Finding:
     """No class surely loses more than the class margin, and each surely loses less, by Holm's correction."""
-    harmed = [each for each in suite.per_class if each.harmed <= suite.alpha]
-    unsure = [each for each in suite.per_class if each.harmless > suite.alpha]
-    allowed = f"the {_points(margin)} that a class may lose on {suite.name}"
+    harmed = [each for each in classes if each.harmed <= alpha]
+    unsure = [each for each in classes if each.harmless > alpha]
+    allowed = f"the {_points(margin)} that a class may lose on {name}"
     if harmed:
         return Finding("broken", f"{_classes(harmed)} surely lost more than {allowed}.")
     if not unsure:
-        worst = min(suite.per_class, key=lambda each: each.difference.value)
+        worst = min(classes, key=lambda each: each.difference.value)
         return Finding("held", f"Every class surely lost less than {allowed}; the most: {_classes([worst])}.")
-    more = max(_more_for_class(each, suite, margin) for each in unsure)
-    needs = {suite.name: more} if more else {}
+    total = sum(each.images for each in classes)
+    more = max(_more_for_class(each, total, margin=margin, alpha=alpha) for each in unsure)
+    needs: dict[SuiteName, int] = {name: more} if more else {}
     return Finding("open", f"{_classes(unsure)} perhaps lost more than {allowed}.", needs)
 
 
@@ -182,14 +183,14 @@ def faithful(parity: Parity, serving: Serving) -> Finding:
     return Finding("held" if parity.max_logit_difference <= parity.tolerance else "broken", f"{seen}.")
 
 
-def _more_for_class(each: ClassComparison, suite: SuiteEvidence, margin: float) -> int:
+def _more_for_class(each: ClassComparison, images: int, *, margin: float, alpha: float) -> int:
     """Return about how many more images of the whole suite would settle one class; 0 where no number would."""
     needed = images_to_compare(
-        each.only_candidate, each.only_incumbent, each.images, beyond=-margin, alpha=suite.alpha
+        each.only_candidate, each.only_incumbent, each.images, beyond=-margin, alpha=alpha
     )
     if needed is None:
         return 0
-    return max(1, math.ceil((needed - each.images) * suite.candidate.images / each.images))
+    return max(1, math.ceil((needed - each.images) * images / each.images))
 
 
 def _at_least_one(needs: Sequence[tuple[SuiteName, int]]) -> dict[SuiteName, int]:
