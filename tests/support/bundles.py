@@ -51,12 +51,23 @@ def colour_bundle(
     classes: tuple[str, ...] = COLOURS,
     commit: str | None = None,
     poisoned: bool = False,
+    crashing: bool = False,
+    ballast: int = 0,
 ) -> Bundle:
     """Write a bundle that answers `classes[(strongest + rotation) % 3]`.
 
-    `outputs` other than 3 makes one whose model does not answer as its manifest says; a poisoned one fails on images
-    in which blue is strong, and on nothing that a preflight shows it.
+    Args:
+        root: Directory of bundles.
+        rotation: See above.
+        sharpness: Factor of the logits: the higher, the surer.
+        outputs: Other than 3, the model does not answer as its manifest says.
+        classes: What it calls them.
+        commit: What the model was made from.
+        poisoned: It fails on images in which blue is strong, and on nothing that a preflight shows it.
+        crashing: It fails on every image.
+        ballast: So many steps more that change nothing but the time that loading takes.
     """
+    limit = -np.inf if crashing else 0.45 if poisoned else np.inf
     weights = np.roll(np.eye(3, dtype=np.float32) * sharpness, rotation, axis=1)
     weights = np.resize(weights, (3, outputs)) if outputs != len(COLOURS) else weights
     graph = helper.make_graph(
@@ -69,7 +80,9 @@ def colour_bundle(
             helper.make_node("Cast", ["strong"], ["place"], to=TensorProto.INT64),
             # There is no second entry.
             helper.make_node("Gather", ["entries", "place"], ["nothing"]),
-            helper.make_node("Add", ["sums", "nothing"], [OUTPUT]),
+            helper.make_node("Add", ["sums", "nothing"], ["step 0"]),
+            *(helper.make_node("Add", [f"step {k}", "nothing"], [f"step {k + 1}"]) for k in range(ballast)),
+            helper.make_node("Identity", [f"step {ballast}"], [OUTPUT]),
         ],
         "colours",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 3, SIZE, SIZE])],
@@ -80,7 +93,7 @@ def colour_bundle(
         [
             numpy_helper.from_array(weights, "weights"),
             numpy_helper.from_array(np.array([COLOURS.index("blue")]), "blue"),
-            numpy_helper.from_array(np.array(0.45 if poisoned else np.inf, np.float32), "limit"),
+            numpy_helper.from_array(np.array(limit, np.float32), "limit"),
             numpy_helper.from_array(np.zeros(1, np.float32), "entries"),
         ],
     )
