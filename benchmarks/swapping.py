@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,11 @@ class Swapper:
             for version, bundle in self._versions.items()
             for image in IMAGES
         }
+        models: list[Callable[[], None]] = [self._promote] * 6 + [self._roll_back] * 2 + [self._refused]
+        models += [partial(self._force, name) for name in self._bad]
+        self._random.shuffle(models)
+        self._model_swaps = itertools.cycle(models)
+        self._code_swaps = itertools.cycle([self._release_other, self._release_bad, self._release_other])
         first = min(self._versions)
         self._reign(first)
         self._release(self._codes[0], first)
@@ -111,29 +117,12 @@ class Swapper:
         return Client(self.url).version().pid
 
     def swap_model(self) -> None:
-        """Put another good version to work, go back, or try one that can't work; any of them at random."""
-        kinds: list[Callable[[], None]] = [self._promote] * 6 + [self._roll_back] * 2
-        kinds += [lambda name=name: self._force(name) for name in self._bad]  # type: ignore[misc]
-        kinds.append(self._refused)
-        self._random.choice(kinds)()
+        """Put another good version to work, go back, or try one that can't work; every kind in its turn."""
+        next(self._model_swaps)()
 
     def swap_code(self) -> None:
-        """Put another code release and another model to work, or one whose server never gets ready."""
-        if self._random.random() < 0.25:
-            self._count("code, never ready")
-            try:
-                self._release(self._bad_code, self._current())
-            except UnavailableError:
-                return
-            raise AssertionError("a code release that can't start was taken up")
-        self._count("code and model")
-        before, version = self._current(), self._other()
-        self._reign(version)
-        running = self.ledger.environment(ENVIRONMENT).code
-        code = self._random.choice([each for each in self._codes if each.sha256 != running])
-        self._release(code, version)
-        if version != before:
-            self._end(before)
+        """Put another code release and another model to work, or try a code release whose server never gets ready."""
+        next(self._code_swaps)()
 
     @contextmanager
     def watched(self) -> Iterator[Seen]:
@@ -249,6 +238,22 @@ class Swapper:
         except IntegrityError:
             return
         raise AssertionError("a damaged version was promoted")
+
+    def _release_other(self) -> None:
+        self._count("code and model")
+        before, version = self._current(), self._other()
+        running = self.ledger.environment(ENVIRONMENT).code
+        self._reign(version)
+        self._release(self._random.choice([each for each in self._codes if each.sha256 != running]), version)
+        self._end(before)
+
+    def _release_bad(self) -> None:
+        self._count("code, never ready")
+        try:
+            self._release(self._bad_code, self._current())
+        except UnavailableError:
+            return
+        raise AssertionError("a code release that can't start was taken up")
 
     def _release(self, code: CodeRelease, version: int) -> None:
         deploy_release(

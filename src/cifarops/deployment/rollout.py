@@ -127,10 +127,7 @@ def rollback(
             f"{environment} has no previous version to return to.",
             fix=f"Promote one: cifarops deploy promote VERSION --to {environment}. See: cifarops deploy history.",
         )
-    # What was rolled back is no version to return to: a second rollback must be refused, not bring it back.
-    wanted = replace(
-        seen.taking(seen.previous_version, seen.previous_digest), previous_version=None, previous_digest=None
-    )
+    wanted = seen.going_back()
     found = {"from": seen.version, **(evidence or {})}
     decision = Decision("rollback", environment, wanted.version, actor, reason, found)
     state = ledger.swap(seen, wanted, decision)

@@ -259,6 +259,14 @@ class EnvironmentState:
     canary: Canary | None = None
     shadow: Shadow | None = None
 
+    def going_back(self) -> "EnvironmentState":
+        """Return the state with the previous version as the stable one.
+
+        What was rolled back is no version to return to: a second rollback must be refused, not bring it back.
+        """
+        back = self.taking(self.previous_version, self.previous_digest)
+        return replace(back, previous_version=None, previous_digest=None)
+
     def taking(self, version: int | None, digest: str | None) -> "EnvironmentState":
         """Return the state with another stable version; the one before is what a rollback returns to.
 

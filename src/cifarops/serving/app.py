@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from cifarops.serving import protocol
+from cifarops.serving.admin import admin_routes
 from cifarops.serving.caller import caller_of
 from cifarops.serving.documents import document
 from cifarops.serving.limits import LimitedApp, read_image
@@ -53,6 +54,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(inference_routes(service))
     app.include_router(invocation_routes(service))
     app.include_router(_state_routes(service))
+    app.include_router(admin_routes(service))
     app.add_middleware(LimitedApp, held_bytes=service.bodies_bytes, metrics=service.metrics)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)

@@ -128,7 +128,7 @@ class Router:
     ) -> None:
         self.environment = environment
         self.route = Route()
-        self._ledger_path = ledger
+        self.ledger_path = ledger
         self._ledger: Ledger | None = None
         self._bundles = bundles
         self._signatures = signatures
@@ -147,6 +147,16 @@ class Router:
         self._stop.set()
         self._thread.join()
         self._forget_ledger()
+
+    def check(self, version: int, digest: str) -> None:
+        """Refuse a version that could not run here; may be called by any thread.
+
+        Raises:
+            UsageError: There is no such bundle.
+            IntegrityError: It is unsigned, damaged, can't be loaded or doesn't answer as its manifest says.
+        """
+        self._signatures.verified(digest, self.environment)
+        Engine(self._bundles, digest, version)
 
     def _watch(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):
@@ -219,7 +229,7 @@ class Router:
 
     def _read(self) -> EnvironmentState:
         if self._ledger is None:
-            self._ledger = Ledger(self._ledger_path)
+            self._ledger = Ledger(self.ledger_path)
         return self._ledger.environment(self.environment)
 
     def _forget_ledger(self) -> None:
