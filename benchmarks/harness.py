@@ -36,11 +36,15 @@ class Sample:
     cpu_seconds: float
 
 
-def arguments(description: str, *, data: Path | None = None) -> argparse.Namespace:
-    """Read `--quick`, `--out FILE` and, where a default for it is given, `--data ARCHIVE`."""
+def arguments(
+    description: str, *, data: Path | None = None, minutes: float | None = None
+) -> argparse.Namespace:
+    """Read `--quick`, `--out FILE` and, where a default for it is given, `--data ARCHIVE` and `--minutes N`."""
     parser = argparse.ArgumentParser(description=description)
     if data is not None:
         parser.add_argument("--data", type=Path, default=data, help="archive of real images")
+    if minutes is not None:
+        parser.add_argument("--minutes", type=float, default=minutes, help="how long")
     parser.add_argument("--quick", action="store_true", help="fewer samples, smaller input")
     parser.add_argument("--out", type=Path, required=True, help="the JSON document to write")
     return parser.parse_args()

@@ -2,21 +2,15 @@
 
 import itertools
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cifarops.bundle.runtime import OnnxModel
+from benchmarks.clients import Reign, Seen, expected_answers, watched
 from cifarops.bundle.signature import Signatures
 from cifarops.bundle.store import Bundle
-from cifarops.data.preprocess import decode_image
 from cifarops.deployment.code import CodeRelease
 from cifarops.deployment.deploy import deploy_release, stop
 from cifarops.deployment.rollout import promote, rollback
@@ -26,39 +20,16 @@ from cifarops.ledger.records import Decision, EnvironmentName
 from cifarops.ledger.store import Ledger
 from cifarops.registry.versions import Registry
 from cifarops.serving.client import Client
-from cifarops.serving.sizes import MAX_PIXELS
 from cifarops.settings import Settings
-from tests.support.bundles import COLOURS, SIZE, colour_bundle, colour_image, unloadable_bundle
+from tests.support.bundles import colour_bundle, unloadable_bundle
 from tests.support.registry import register
 from tests.support.releases import release_of
-from tests.support.serving import Connection
 
 ENVIRONMENT: EnvironmentName = "staging"
 _GOOD = 8
 _SLOW_NODES = 4000
-_KEPT, _FRESH = 3, 1
-_PAUSE_SECONDS = 0.004
 _WATCH_SECONDS = 0.2
 _SETTLE_SECONDS = 30.0
-IMAGES = tuple(colour_image(colour, seed=seed) for seed in range(2) for colour in COLOURS)
-
-
-@dataclass
-class Reign:
-    """The time in which a version may answer: from when it was asked for until its successor answered everywhere."""
-
-    version: int
-    begin: float
-    end: float = float("inf")
-
-
-@dataclass
-class Seen:
-    """What clients saw; answers as (sent, received, version)."""
-
-    answers: list[tuple[float, float, int]] = field(default_factory=list)
-    failures: list[tuple[float, str]] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
 
 
 class Swapper:
@@ -87,11 +58,7 @@ class Swapper:
             bundle = colour_bundle(settings.bundles, rotation=n % 3, sharpness=2 + n / 4, ballast=ballast)
             self._versions[register(self._registry, bundle)] = bundle
         self._bad = self._bad_versions()
-        self._expected = {
-            (image, version): _expected(bundle, image)
-            for version, bundle in self._versions.items()
-            for image in IMAGES
-        }
+        self._expected = expected_answers(self._versions)
         models: list[Callable[[], None]] = [self._promote] * 6 + [self._roll_back] * 2 + [self._refused]
         models += [partial(self._force, name) for name in self._bad]
         self._random.shuffle(models)
@@ -124,59 +91,9 @@ class Swapper:
         """Put another code release and another model to work, or try a code release whose server never gets ready."""
         next(self._code_swaps)()
 
-    @contextmanager
-    def watched(self) -> Iterator[Seen]:
+    def watched(self) -> AbstractContextManager[Seen]:
         """Let clients ask all the time while the block runs; no request is tried again."""
-        seen, halt = Seen(), threading.Event()
-        threads = [
-            threading.Thread(target=self._ask, args=(number, number >= _KEPT, seen, halt), daemon=True)
-            for number in range(_KEPT + _FRESH)
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            yield seen
-        finally:
-            halt.set()
-            for thread in threads:
-                thread.join()
-
-    def out_of_turn(self, seen: Seen) -> int:
-        """Count the answers of versions that could not have answered then."""
-        return sum(
-            not any(
-                reign.version == version and reign.begin <= received and sent <= reign.end
-                for reign in self.reigns
-            )
-            for sent, received, version in seen.answers
-        )
-
-    def _ask(self, number: int, fresh: bool, seen: Seen, halt: threading.Event) -> None:
-        connection = Connection(self.url)
-        for image in itertools.islice(itertools.cycle(IMAGES), number, None):
-            if halt.wait(_PAUSE_SECONDS):
-                break
-            sent = time.time()
-            try:
-                status, answer = connection.predict(image)
-            except Exception as error:
-                seen.failures.append((sent, repr(error)))
-                connection.close()
-                connection = Connection(self.url)
-                continue
-            if status != 200:
-                seen.failures.append((sent, str(answer)))
-                continue
-            version = int(answer["model_version"])
-            given = np.array(list(answer["probabilities"].values()))
-            expected = self._expected.get((image, version))
-            if expected is None or np.abs(given - expected).max() > 1e-5:
-                seen.wrong.append(f"version {version} answered {given}, not {expected}")
-            seen.answers.append((sent, time.time(), version))
-            if fresh:
-                connection.close()
-                connection = Connection(self.url)
-        connection.close()
+        return watched(self.url, self._expected)
 
     def _promote(self) -> None:
         before, version = self._current(), self._other()
@@ -308,8 +225,3 @@ def resident_bytes(pid: int) -> int:
         line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
     )
     return int(line.split()[1]) * 1024
-
-
-def _expected(bundle: Bundle, image: bytes) -> NDArray[np.float64]:
-    pixels = decode_image(image, SIZE, max_pixels=MAX_PIXELS)
-    return np.asarray(OnnxModel(bundle).probabilities(pixels[None])[0], np.float64)

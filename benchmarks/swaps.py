@@ -7,9 +7,10 @@ import tempfile
 import time
 from typing import Any
 
+from benchmarks.clients import Seen
 from benchmarks.codes import good_and_bad_code
 from benchmarks.harness import arguments, write
-from benchmarks.swapping import Seen, Swapper, resident_bytes
+from benchmarks.swapping import Swapper, resident_bytes
 from cifarops.settings import Settings
 
 _TARGET_GROWTH = 20_000_000
@@ -59,7 +60,7 @@ def described(swapper: Swapper, seen: Seen) -> dict[str, Any]:
         "kinds": swapper.counts,
         "answered": len(seen.answers),
         "failed": len(seen.failures),
-        "wrong": len(seen.wrong) + swapper.out_of_turn(seen),
+        "wrong": len(seen.wrong) + seen.out_of_turn(swapper.reigns),
         "first_failures": seen.failures[:5],
         "first_wrong": seen.wrong[:5],
     }

@@ -26,6 +26,10 @@ def benchmarks_page(root: Path) -> str:
         ("fuzz", _fuzz),
         ("scoring", _scoring),
         ("why", _why),
+        ("swaps", _swaps),
+        ("kills", _kills),
+        ("canary", _canary),
+        ("soak", _soak),
         ("demo", _demo),
         ("flow", _flow),
         ("flow_demo", _flow_demo),
@@ -222,6 +226,45 @@ def _monitoring(result: dict[str, Any]) -> Rows:
     yield f"a drop of 3 points confirmed within {drop['labels']:,} labels", f"{drop['confirmed']:.0%}", ""
     million = result["million"]
     yield f"{million['predictions']:,} predictions checked", f"{million['seconds']:.1f} s", f"{targets['million_seconds']} s"
+
+
+def _swaps(result: dict[str, Any]) -> Rows:
+    yield "swaps of model and code, good and bad", f"{result['swaps']:,}", ""
+    yield "answers checked meanwhile", f"{result['answered']:,}", ""
+    yield "failed requests", str(result["failed"]), "0"
+    yield "answers that were wrong, or of a version out of turn", str(result["wrong"]), "0"
+    growth, target = result["memory"]["growth_bytes"] / 1e6, result["target_growth_bytes"] / 1e6
+    yield "growth of memory in one process", f"{growth:.1f} MB", f"{target:.0f} MB"
+
+
+def _kills(result: dict[str, Any]) -> Rows:
+    yield "promotions and rollbacks killed", f"{result['kills']:,}", ""
+    yield "afterwards the old version ran, the new one", f"{result['before']:,}, {result['after']:,}", ""
+    yield "ledger, registry and server did not agree", str(len(result["problems"])), "0"
+
+
+def _canary(result: dict[str, Any]) -> Rows:
+    for name, world in result["worlds"].items():
+        found = f"rolled back {world['rolled_back']:.1%}, promoted {world['promoted']:.1%}"
+        if after := world["median_canary_requests_to_rollback"]:
+            found += f", rolled back after {after:,.0f} of its requests"
+        if after := world["median_canary_requests_to_promotion"]:
+            found += f", promoted after {after:,.0f}"
+        target = f"rolled back {result['target_false_rollbacks']:.0%} at most" if not world["harmful"] else ""
+        yield f"a canary that is: {name}", found, target
+        if name.startswith("equal"):
+            peers = f"{world['fisher_at_every_look']:.1%}; once, at the end: {world['fisher_once']:.1%}"
+            yield f"{name}: Fisher's test of errors, looked at as often", peers, ""
+
+
+def _soak(result: dict[str, Any]) -> Rows:
+    yield "swaps, servers killed, clients that left", (
+        f"{result['swaps']:,}, {result['killed']:,}, {result['clients_that_left']:,} in {result['minutes']:g} minutes"
+    ), ""
+    yield "answers checked", f"{result['answered']:,}", ""
+    yield "failed outside of kills", str(result["failed_outside_of_kills"]), "0"
+    yield "answers that were wrong, or of a version out of turn", str(result["wrong"]), "0"
+    yield "largest resident memory", f"{result['largest_resident_bytes'] / 1e6:.0f} MB", ""
 
 
 def _demo(result: dict[str, Any]) -> Rows:

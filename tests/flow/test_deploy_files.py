@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cifarops.serving.metrics import Metrics
+
 pytestmark = pytest.mark.flow
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -70,6 +72,22 @@ def test_kubernetes_runs_staging_and_production_alike() -> None:
     [container] = document(KUBERNETES / "base" / "deployment.yaml")["spec"]["template"]["spec"]["containers"]
     assert container["image"] == image["name"]
     assert "digest" in image
+
+
+def test_pods_are_added_by_a_metric_that_servers_have_and_the_adapter_makes(tmp_path: Path) -> None:
+    [patch] = document(KUBERNETES / "kustomization.yaml")["patches"]
+    [added] = yaml.safe_load(patch["patch"])
+    [rule] = document(DEPLOY / "prometheus" / "adapter.yaml")["rules"]["custom"]
+    assert added["value"]["pods"]["metric"]["name"] == rule["name"]["as"]
+    used = set(re.findall(r"cifarops_\w+", rule["seriesQuery"] + rule["metricsQuery"]))
+    served = Metrics("staging", "0").exposition().decode()
+    assert used == {"cifarops_queue_seconds_sum", "cifarops_queue_seconds_count"}
+    assert all(f"\n{name} " in served for name in used)
+    scaling, _ = yaml.safe_load_all((KUBERNETES / "base" / "scaling.yaml").read_text())
+    scaling["spec"]["metrics"].append(added["value"])
+    patched = tmp_path / "scaling.yaml"
+    patched.write_text(yaml.safe_dump(scaling))
+    assert accepted("kubernetes-validate", "--strict", str(patched))
 
 
 def resources(folder: Path) -> set[Path]:

@@ -27,10 +27,17 @@ app.add_typer(registry_keys.app, name="keys")
 @app.command("list")
 def list_versions(as_json: JsonFlag = False) -> None:
     """List every version with its verdict and the environments that run it."""
+    from cifarops.deployment.aliases import sync
+    from cifarops.ledger.store import Ledger
     from cifarops.registry.versions import Registry
 
     settings = Settings.from_environment()
-    versions = Registry.of(settings).versions()
+    registry = Registry.of(settings)
+    with Ledger(settings.ledger) as ledger:  # a promotion that was killed leaves its alias to whoever looks next
+        warning = sync(registry, ledger)
+    if warning:
+        notes.print(f"warning: {warning}", style="yellow", markup=False)
+    versions = registry.versions()
     emit(
         [asdict(version) for version in versions],
         as_json=as_json,

@@ -128,7 +128,7 @@ def rollback(
             fix=f"Promote one: cifarops deploy promote VERSION --to {environment}. See: cifarops deploy history.",
         )
     wanted = seen.going_back()
-    found = {"from": seen.version, **(evidence or {})}
+    found = {"from": seen.version, "digest": wanted.digest, **(evidence or {})}
     decision = Decision("rollback", environment, wanted.version, actor, reason, found)
     state = ledger.swap(seen, wanted, decision)
     settled = settle(state, ledger, timeout_s=timeout_s)
