@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from benchmarks.harness import arguments, write
@@ -130,9 +131,9 @@ def _pairs(world: World, rng: np.random.Generator, n: int) -> Pairs:
     return Pairs(np.choose(kind, [0, 1, 0]), np.choose(kind, [1, 0, 0]), np.zeros(n, np.int64))
 
 
-def _fisher(of_canary: np.ndarray[Any, Any], failed: np.ndarray[Any, Any]) -> float:
+def _fisher(of_canary: NDArray[np.bool_], failed: NDArray[np.bool_]) -> float:
     """Return the one-sided p value for the canary failing more often."""
-    table = [[int((failed & side).sum()), int((~failed & side).sum())] for side in (of_canary, ~of_canary)]
+    table = np.array([[(failed & side).sum(), (~failed & side).sum()] for side in (of_canary, ~of_canary)])
     return float(fisher_exact(table, alternative="greater").pvalue)
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,24 @@ def test_a_canary_that_a_server_cannot_load_leaves_all_as_it_was(place: Place, t
         assert (state.version, state.canary) == (STABLE, None)
         running = Client(server.url).version()
         assert (running.model_version, running.canary_version, running.error) == (STABLE, None, None)
+
+
+def test_an_image_that_the_model_fails_on_fails_alone(place: Place) -> None:
+    promote("production", POISONED, ledger=place.ledger, registry=place.registry, actor="ada", reason="test")
+    with ServerProcess("production", workspace=place.workspace) as server, ThreadPoolExecutor(6) as pool:
+        client = Client(server.url)
+
+        def ask(k: int) -> str:
+            try:
+                return client.predict(colour_image(COLOURS[k % 3], seed=k)).label
+            except UnavailableError as error:
+                return error.message
+
+        said = list(pool.map(ask, range(90)))
+        for k, each in enumerate(said):
+            assert each == COLOURS[k % 3] if k % 3 != COLOURS.index("blue") else each not in COLOURS
+        assert client.live()
+        assert f'cifarops_version_failures_total{{model_version="{POISONED}"}} 30.0' in metrics(server.url)
 
 
 def test_what_makes_no_sense_is_refused(place: Place) -> None:
