@@ -111,6 +111,15 @@ def asked(client: Client, n: int, *, feedback: bool = False, colour: str | None 
     return answers
 
 
+def asked_until_judged(place: Place, client: Client, *, feedback: bool = False) -> str:
+    """Ask on and on, as clients do, until there is a verdict; returns it."""
+    for _ in range(20):
+        asked(client, 60, feedback=feedback)
+        if (verdict := place.judged()) != "hold":
+            return verdict
+    return "hold"
+
+
 def eventually(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not condition():
@@ -139,8 +148,7 @@ def test_a_good_canary_is_sticky_survives_a_kill_and_is_promoted_by_itself(place
         assert (running.canary_version, running.canary_percent, running.beside_error) == (GOOD, 50, None)
         assert {k: each.model_version for k, each in enumerate(asked(client, 60))} == first
         assert place.judged() == "hold"
-        asked(client, 200, feedback=True)
-        eventually(lambda: place.judged() != "hold")
+        assert asked_until_judged(place, client, feedback=True) == "promote"
         state = place.ledger.environment("production")
         assert (state.version, state.previous_version, state.canary) == (GOOD, STABLE, None)
         assert {each.model_version for each in asked(client, 20)} == {GOOD}
@@ -161,7 +169,7 @@ def test_a_canary_that_fails_costs_no_request_and_is_ended_by_itself(place: Plac
         assert {answer.model_version for answer in answers} == {STABLE, POISONED}
         assert [answer.label for answer in answers] == [COLOURS[k % 3] for k in range(120)]
         assert f'cifarops_version_failures_total{{model_version="{POISONED}"}}' in metrics(server.url)
-        eventually(lambda: place.judged() != "hold")
+        assert asked_until_judged(place, client) == "roll back"
         state = place.ledger.environment("production")
         assert (state.version, state.canary) == (STABLE, None)
         newest = place.ledger.decisions(environment="production")[-1]
@@ -173,8 +181,7 @@ def test_a_canary_that_fails_costs_no_request_and_is_ended_by_itself(place: Plac
 def test_a_canary_that_contradicts_everything_is_ended_without_labels(place: Place) -> None:
     with ServerProcess("production", workspace=place.workspace) as server:
         place.canary(OTHER)
-        asked(Client(server.url), 100)
-        eventually(lambda: place.judged() == "roll back")
+        assert asked_until_judged(place, Client(server.url)) == "roll back"
         assert "disagreement" in place.ledger.decisions(environment="production")[-1].reason
 
 
