@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarops.bundle.runtime import OnnxModel
 from cifarops.bundle.store import Bundle
-from cifarops.data.preprocess import decode_image
-from cifarops.serving.sizes import MAX_PIXELS
-from tests.support.bundles import COLOURS, SIZE, colour_image
+from cifarops.serving.engine import Engine
+from tests.support.bundles import COLOURS, colour_image
 from tests.support.serving import Connection
 
 _KEPT, _FRESH = 3, 1
@@ -54,11 +52,12 @@ class Seen:
 
 def expected_answers(versions: Mapping[int, Bundle]) -> Expected:
     """Work out what each version answers to each image."""
-    pixels = {image: decode_image(image, SIZE, max_pixels=MAX_PIXELS)[None] for image in IMAGES}
-    models = {version: OnnxModel(bundle) for version, bundle in versions.items()}
+    engines = {
+        version: Engine(bundle.path.parent, bundle.digest, version) for version, bundle in versions.items()
+    }
     return {
-        (image, version): np.asarray(model.probabilities(pixels[image])[0], np.float64)
-        for version, model in models.items()
+        (image, version): np.asarray(engine.answer(image).probabilities, np.float64)
+        for version, engine in engines.items()
         for image in IMAGES
     }
 

@@ -87,8 +87,8 @@ def test_canary_shadow_promotion_and_rollback_are_recorded_and_followed(place: P
     assert place.running()["canary_version"] == SIGNED
     assert place.ask("PUT", "/shadow", {"version": SIGNED, "reason": "look"})[0] == 200
     assert place.running()["shadow_version"] == SIGNED
-    assert place.ask("DELETE", "/canary", {"reason": "enough"})[1]["canary"] is None
-    assert place.ask("DELETE", "/shadow", {"reason": "enough"})[1]["shadow"] is None
+    assert place.ask("DELETE", "/canary?reason=enough")[1]["canary"] is None
+    assert place.ask("DELETE", "/shadow?reason=enough")[1]["shadow"] is None
     assert place.ask("POST", "/promote", {"version": SIGNED, "reason": "good"})[1]["version"] == SIGNED
     assert place.running()["model_version"] == SIGNED
     assert place.ask("POST", "/rollback", {"reason": "bad"})[1]["version"] == 1
@@ -120,13 +120,15 @@ def test_canary_shadow_promotion_and_rollback_are_recorded_and_followed(place: P
         ("PUT", "/shadow", {"version": UNSIGNED, "reason": "x"}, 422),
         ("POST", "/promote", {"version": UNSIGNED, "reason": "x"}, 422),
         ("POST", "/promote", {"version": 1, "reason": "x"}, 422),
-        ("DELETE", "/canary", {"reason": "x"}, 422),
-        ("DELETE", "/shadow", {"reason": "x"}, 422),
+        ("DELETE", "/canary?reason=x", None, 422),
+        ("DELETE", "/shadow?reason=x", None, 422),
+        ("DELETE", "/canary", None, 400),
+        ("DELETE", "/canary?reason=", None, 400),
         ("POST", "/rollback", {"reason": "x" * 501}, 400),
     ],
 )
 def test_what_makes_no_sense_changes_nothing(
-    place: Place, method: str, path: str, body: dict[str, Any], status: int
+    place: Place, method: str, path: str, body: dict[str, Any] | None, status: int
 ) -> None:
     before = place.ledger.environment("production")
     answered, problem = place.ask(method, path, body)

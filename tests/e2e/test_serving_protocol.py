@@ -260,7 +260,7 @@ def test_the_openapi_document_is_complete(connection: Connection) -> None:
             for status, answer in answers.items():
                 refused = set(answer.get("content", {})) == {"application/problem+json"}
                 assert refused == (int(status) >= 400), (method, path, status)
-            assert ("requestBody" in operation) == (method == "post")
+            assert ("requestBody" in operation) == (method in ("post", "put"))
     names = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
     assert names == set(document["components"]["schemas"]) >= {"InferRequest", "Invocation", "Feedback"}
     infer = document["paths"]["/v2/models/{name}/infer"]["post"]

@@ -33,7 +33,9 @@ def list_versions(as_json: JsonFlag = False) -> None:
 
     settings = Settings.from_environment()
     registry = Registry.of(settings)
-    with Ledger(settings.ledger) as ledger:  # a promotion that was killed leaves its alias to whoever looks next
+    with Ledger(
+        settings.ledger
+    ) as ledger:  # a promotion that was killed leaves its alias to whoever looks next
         warning = sync(registry, ledger)
     if warning:
         notes.print(f"warning: {warning}", style="yellow", markup=False)

@@ -8,20 +8,27 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Annotated
 
-from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request
 
 from cifarops.errors import CifaropsError, ConflictError, UsageError
 from cifarops.ledger.records import (
     Canary,
     Decision,
     DecisionKind,
-    EnvironmentName,
     EnvironmentState,
     Shadow,
 )
 from cifarops.ledger.store import Ledger
+from cifarops.serving.admin_messages import (
+    LONGEST_REASON,
+    Beside,
+    CanaryChange,
+    Change,
+    EnvironmentRecord,
+    VersionChange,
+)
 from cifarops.serving.caller import caller_of
 from cifarops.serving.documents import document
 from cifarops.serving.openapi import body_of
@@ -29,49 +36,10 @@ from cifarops.serving.problems import BUSY, ProblemError, problems
 from cifarops.serving.router import Router
 from cifarops.serving.service import Service
 
+_Reason = Annotated[str, Query(min_length=1, max_length=LONGEST_REASON)]
 _PROBLEMS = problems("invalid-request", "too-large", "changed-meanwhile", "not-possible", *BUSY)
 # From what an environment runs to what it shall run, and the version that this is about.
 _Transition = Callable[[EnvironmentState, Ledger], tuple[EnvironmentState, int | None]]
-
-
-class Change(BaseModel):
-    """Why something is changed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    reason: str = Field(min_length=1, max_length=500)
-
-
-class VersionChange(Change):
-    """Which version is meant: its number in the registry."""
-
-    version: int = Field(ge=1)
-
-
-class CanaryChange(VersionChange):
-    """The share of the clients that it gets, in percent."""
-
-    percent: float = Field(gt=0, lt=100)
-
-
-class Beside(BaseModel):
-    """A version beside the stable one; `percent` is null for a shadow."""
-
-    version: int
-    digest: str
-    percent: float | None = None
-
-
-class EnvironmentRecord(BaseModel):
-    """What an environment is to run; `GET /version` says when this server does."""
-
-    environment: EnvironmentName
-    generation: int
-    version: int | None
-    digest: str | None
-    previous_version: int | None
-    canary: Beside | None
-    shadow: Beside | None
 
 
 def admin_routes(service: Service) -> APIRouter:
@@ -115,17 +83,15 @@ def admin_routes(service: Service) -> APIRouter:
 
         return await change(request, "shadow", wanted.reason, transition)
 
-    @routes.delete("/canary", responses=_PROBLEMS, openapi_extra=body_of(Change))
-    async def end_canary(request: Request) -> EnvironmentRecord:
+    @routes.delete("/canary", responses=_PROBLEMS)
+    async def end_canary(request: Request, reason: _Reason) -> EnvironmentRecord:
         """Let the stable version answer everyone again."""
-        wanted = await document(request, Change)
-        return await change(request, "canary_stopped", wanted.reason, _without_canary)
+        return await change(request, "canary_stopped", reason, _without_canary)
 
-    @routes.delete("/shadow", responses=_PROBLEMS, openapi_extra=body_of(Change))
-    async def end_shadow(request: Request) -> EnvironmentRecord:
+    @routes.delete("/shadow", responses=_PROBLEMS)
+    async def end_shadow(request: Request, reason: _Reason) -> EnvironmentRecord:
         """Let the shadow answer no more."""
-        wanted = await document(request, Change)
-        return await change(request, "shadow_stopped", wanted.reason, _without_shadow)
+        return await change(request, "shadow_stopped", reason, _without_shadow)
 
     @routes.post("/promote", responses=_PROBLEMS, openapi_extra=body_of(VersionChange))
     async def promote(request: Request) -> EnvironmentRecord:

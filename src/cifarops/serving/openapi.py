@@ -7,12 +7,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from cifarops.serving import protocol
+from cifarops.serving.admin_messages import CanaryChange, Change, VersionChange
 from cifarops.serving.mlflow_messages import Invocation
 from cifarops.serving.oip_messages import InferRequest
 from cifarops.serving.problems import GUARDED, PROBLEM_TYPE, Problem, problems
 
 REFERENCE = "#/components/schemas/{model}"
-_READ_BY_HAND = (Problem, protocol.Feedback, InferRequest, Invocation)
+_READ_BY_HAND = (Problem, protocol.Feedback, InferRequest, Invocation, Change, VersionChange, CanaryChange)
 BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
