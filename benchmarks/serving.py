@@ -34,7 +34,7 @@ from cifarops.serving.client import Client
 from cifarops.settings import Settings
 
 OURS = "cifarops"
-_CONNECTIONS = (1, 4, 16)
+_CONNECTIONS = (1, 4, 8)
 _HALF_LOAD_CONNECTIONS = 4
 _FILES = 64
 
