@@ -1,8 +1,8 @@
 """Whose turn it is when more ask than can be answered at once.
 
 Every client has a line of its own, and the lines are served in turn: a flood waits behind itself. A burst may wait; but
-once the queue has been full, the server counts as overloaded until a calm second has passed, and lets only so many wait
-that those who are let in are answered about as fast as ever. The others are told at once to come back later
+once the queue has been full, the server counts as overloaded until a calm second has passed, and lets only a few
+wait, so that the wait here stays short. The others are told to come back later before their body is read
 (the idea of "controlled delay": Maurer, "Fail at Scale", ACM Queue 13(8), 2015; taking from the longest line: Suter et
 al., "Buffer management schemes for supporting TCP in gigabit routers with per-flow queueing", IEEE JSAC 17(6), 1999).
 """
