@@ -61,7 +61,9 @@ def _in_tensor(content: bytes) -> bytes:
 
 def _mlserver(port: int, folder: Path) -> list[str]:
     ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
-    (folder / "settings.json").write_text(json.dumps({"host": "127.0.0.1", "debug": False, **ports}))
+    (folder / "settings.json").write_text(
+        json.dumps({"host": "127.0.0.1", "debug": False, "metrics_dir": str(folder), **ports})
+    )
     model = {"name": "images", "implementation": "ml_server.Images"}
     (folder / "model-settings.json").write_text(json.dumps(model))
     return ["mlserver", "start", str(folder)]
