@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBars
 from rich.table import Table
+from rich.text import Text
 
 from cifarops.errors import UsageError
 from cifarops.files import write_atomic
@@ -59,9 +60,11 @@ def facts(title: str, values: Mapping[str, Any]) -> Table:
     return table(title, ("", ""), values.items())
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> str | Text:
     if value is None:
         return "–"
+    if isinstance(value, Text):  # with a colour of its own
+        return value
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from cifarops.cli.common import table
 from cifarops.evaluation.evidence import Measured, SuiteEvidence
 from cifarops.evaluation.gate import Verdict
 from cifarops.evaluation.metrics import Interval
+from cifarops.evaluation.robustness import Robustness
 from cifarops.evaluation.score import EvaluationReport
 
 
@@ -37,8 +39,24 @@ def verdict_tables(verdict: Verdict) -> Group:
         *(f"  · {reason}" for reason in verdict.reasons),
         *(_suite_table(suite) for suite in verdict.evidence),
         *(_per_class_table(suite) for suite in verdict.evidence),
+        *([_robustness_table(verdict.packaged.robustness)] if verdict.packaged.robustness else []),
         f"Looks at the test split so far: {verdict.test_looks}.",
     )
+
+
+def _robustness_table(found: Robustness) -> Table:
+    """Return a heat map: how often the candidate errs under each corruption, by severity, and production on average."""
+    rows = [
+        (
+            row.name.replace("_", " "),
+            *(Text(f"{error:.0%}", style=f"on rgb({int(255 * error)},40,40)") for error in row.candidate),
+            f"{sum(row.candidate) / len(row.candidate):.1%}",
+            f"{sum(row.incumbent) / len(row.incumbent):.1%}" if row.incumbent else "–",
+        )
+        for row in (*found.corruptions, *found.shifts)
+    ]
+    columns = ("wrong under", "1", "2", "3", "4", "5", "mean", "production")
+    return table(f"{found.images:,} images, corrupted in five severities", columns, rows)
 
 
 def percent(interval: Interval | None) -> str:
