@@ -46,7 +46,8 @@ class Estimator:
         """Fit on calibrated probabilities (N, C) and labels (N,)."""
         right = float((probabilities.argmax(axis=1) == labels).mean())
         mix = np.bincount(labels, minlength=probabilities.shape[1]) / len(labels)
-        assigned = _assigned_confidence(probabilities[:_MOST], mix)
+        chosen = np.random.default_rng(0).permutation(len(labels))[:_MOST]  # the split may be sorted by class
+        assigned = _assigned_confidence(probabilities[chosen], mix)
         return cls(
             float(np.quantile(_entropies(probabilities), right)), float(np.quantile(assigned, 1 - right)), mix
         )
