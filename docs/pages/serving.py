@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from cifarops.serving.options import Options
-from cifarops.strict import Section
 from docs.pages.fields import docstring, inner_section, range_of
 
 _INTRODUCTION = """\
@@ -21,7 +22,7 @@ def serving_page(root: Path) -> str:
     return "\n".join([_INTRODUCTION.rstrip(), *_lines("serving.yaml", Options)]) + "\n"
 
 
-def _lines(path: str, section: type[Section]) -> Iterator[str]:
+def _lines(path: str, section: type[BaseModel]) -> Iterator[str]:
     summary, described = docstring(section)
     yield from (
         "",
