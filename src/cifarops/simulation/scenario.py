@@ -9,13 +9,12 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from cifarops.config import Fraction
 from cifarops.data.broken import DEFECTS, break_images
 from cifarops.data.corruptions import CORRUPTIONS, SHIFTS, corrupt
 from cifarops.data.snapshot import Arrays
 from cifarops.data.sources.synthetic import render
 from cifarops.errors import UsageError
-from cifarops.strict import Section, did_you_mean, explain
+from cifarops.strict import Fraction, Section, did_you_mean, explain
 
 Truth = Literal["none", "covariate shift", "label shift", "broken input", "new content"]
 CAMERA, NEW_CLASS, MIX = "camera", "new_class", "mix"
