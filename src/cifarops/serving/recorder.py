@@ -16,6 +16,7 @@ from cifarops.serving.traits import with_statistics
 Recorded = Literal["recorded", "known"]
 Record = Prediction | Attempt | Shadowed
 _CAPACITY = 20_000
+_MAX_IMAGE_BYTES = 64 * 2**20
 _BATCH = 512
 # The longest a prediction waits in memory, and so what a killed process can lose.
 _FLUSH_SECONDS = 0.05
@@ -38,7 +39,7 @@ class Recorder:
     Args:
         ledger: The ledger's file.
         metrics: Where losses are counted.
-        capacity: Entries kept in memory while the ledger is slow.
+        capacity: Entries kept in memory while the ledger is slow; fewer where their images would exceed 64 MiB.
     """
 
     def __init__(self, ledger: Path, *, metrics: Metrics, capacity: int = _CAPACITY) -> None:
@@ -62,7 +63,10 @@ class Recorder:
 
     def add(self, record: Record) -> None:
         """Hand over a record; returns at once, whatever state the ledger is in."""
-        if len(self._queue) >= self._capacity:
+        waiting = len(self._queue)
+        image = record.image if isinstance(record, Prediction) else None
+        # All that wait have images of about the same size: that of the model's input.
+        if waiting >= self._capacity or (image is not None and waiting * image.nbytes >= _MAX_IMAGE_BYTES):
             self._lost([record])
             return
         self._queue.append(record)

@@ -104,6 +104,20 @@ def test_a_full_queue_costs_what_comes_next(tmp_path: Path, metrics: Metrics) ->
     assert lost(metrics) == 101 - written
 
 
+def test_large_images_do_not_pile_up_while_the_ledger_is_slow(tmp_path: Path, metrics: Metrics) -> None:
+    path = tmp_path / "ledger.db"
+    Ledger(path).close()
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    image = np.zeros((2048, 2048, 3), np.uint8)  # 12 MiB; only this one array is in memory
+    with Recorder(path, metrics=metrics) as recorder:
+        for key in range(50):
+            recorder.add(replace(prediction(str(key)), image=image, keep_image=False))
+        assert lost(metrics) >= 50 - 6 - 6  # 64 MiB wait, and as many may be on their way to the ledger
+        lock.execute("ROLLBACK")
+    lock.close()
+
+
 def test_traits_are_completed_with_the_pixel_statistics(tmp_path: Path, metrics: Metrics) -> None:
     sketch = np.array([1, 2, 3], np.float16)
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
