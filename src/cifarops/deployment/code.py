@@ -174,9 +174,11 @@ def _clean_commit(source: Path) -> str:
 
 def _export(source: Path, commit: str, tree: Path) -> None:
     """Unpack the files of a commit, with the same modes whatever the umask is."""
-    archive = _run("git", "-C", str(source), "archive", "--format=tar", commit)
+    archive = _run("git", "-C", str(source), "-c", "tar.umask=0022", "archive", "--format=tar", commit)
     with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
-        packed.extractall(tree, filter="data")
+        # Filters came with Python 3.11.4; Debian 12 has an older one.
+        packed.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+        packed.extractall(tree)
 
 
 def _build_wheel(tree: Path, wheels: Path, *, moment: int) -> Path:
