@@ -38,7 +38,7 @@ def main() -> None:
             workspace, "train", "--profile", _PROFILE, *(["--epochs", "0.5"] if options.quick else [])
         )
         bundle, _ = _cifarops(workspace, "package")
-        verdict, _ = _cifarops(workspace, "evaluate", "gate", "--profile", _PROFILE, "--against", "none")
+        verdict, _ = _cifarops(workspace, "evaluate", "gate", "--against", "none")
         latency = _milliseconds(workspace / "bundles", bundle["bundle"])
         (points,) = (json.loads(path.read_text()) for path in workspace.glob("runs/*/curve.json"))
     (test,) = (suite["candidate"] for suite in verdict["evidence"] if suite["name"] == "test")

@@ -55,7 +55,7 @@ def test_from_bundle_to_watched_version(workspace: Path) -> None:
     assert json.loads((workspace / "metrics.json").read_text())["accuracy"] == pytest.approx(0.9)
 
     assert "has not judged" in refusal("registry", "register", good.digest, code=2)
-    verdict = answer("evaluate", "gate", *named, *PARAMS, "--out", str(workspace / "verdict.json"))
+    verdict = answer("evaluate", "gate", *named, "--out", str(workspace / "verdict.json"))
     assert verdict["answer"] == "promote"
     assert verdict["synthetic"] is True
 
@@ -76,13 +76,13 @@ def test_from_bundle_to_watched_version(workspace: Path) -> None:
 
     _run_in_production(workspace, good.digest)
     bad = colour_bundle(workspace / "bundles", rotation=1)
-    rejected = answer("evaluate", "gate", bad.digest, "--snapshot", snapshot.id, *PARAMS, code=1)
+    rejected = answer("evaluate", "gate", bad.digest, "--snapshot", snapshot.id, code=1)
     assert rejected["answer"] == "reject"
     assert rejected["incumbent"] == good.digest
     assert "is reject" in refusal("registry", "register", bad.digest, code=2)
     assert answer("evaluate", "incumbent", bad.digest)["incumbent"] == good.digest
     assert answer("evaluate", "incumbent", good.digest)["incumbent"] is None  # it replaced nothing
-    again = answer("evaluate", "gate", good.digest, "--snapshot", snapshot.id, *PARAMS)
+    again = answer("evaluate", "gate", good.digest, "--snapshot", snapshot.id)
     assert (again["answer"], again["incumbent"]) == ("promote", None)
 
     quiet = answer("monitor", "check", "--fail-on-alarm", *PARAMS)

@@ -7,11 +7,8 @@ import typer
 
 from cifarops.budgets import POLICY, load_budgets
 from cifarops.cli.common import (
-    PARAMS,
     JsonFlag,
-    ParamsFile,
     PolicyFile,
-    ProfileName,
     emit,
     group,
     notes,
@@ -19,7 +16,6 @@ from cifarops.cli.common import (
     progress_bars,
     write_pointer,
 )
-from cifarops.config import load_params
 from cifarops.settings import Settings
 
 app = group("Measure a bundle; judge whether it may replace the one in production.")
@@ -81,13 +77,11 @@ def gate(
         Literal["production", "none"], typer.Option(help="What it must beat; none judges a first model.")
     ] = "production",
     snapshot: SnapshotName = None,
-    params_file: ParamsFile = PARAMS,
-    profile: ProfileName = None,
     policy: PolicyFile = POLICY,
     out: OutFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Judge a bundle on `test` (and `recent`). Exits 0 for promote, 1 for reject and inconclusive."""
+    """Judge a bundle on `test` (and `recent`), by the budgets of its own profile. Exits 0 for promote, 1 for reject and inconclusive."""
     from cifarops.bundle.store import choose_bundle, find_bundle
     from cifarops.cli.evidence import verdict_tables
     from cifarops.data.snapshot import open_snapshot
@@ -107,7 +101,7 @@ def gate(
             chosen,
             find_bundle(settings.bundles, running) if running else None,
             data,
-            load_budgets(policy, load_params(params_file, profile).profile),
+            load_budgets(policy, chosen.manifest.profile),
             ledger=ledger,
             verdicts=settings.verdicts,
             actor=settings.actor,

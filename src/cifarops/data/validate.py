@@ -214,7 +214,7 @@ def _finding(
 
 
 def _describe(finding: Finding) -> str:
-    return f"{finding.message} For example: {'; '.join(finding.examples)}."
+    return f"{finding.message} For example: {'; '.join(example.rstrip('.') for example in finding.examples)}."
 
 
 def _printable(text: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from cifarops.errors import ConflictError, IntegrityError
+from cifarops.errors import IntegrityError, UnavailableError
 from cifarops.files import says_damaged
 
 _FULL = "Check that the disk is not full and the file may be read and written, then run it again."
@@ -126,7 +126,7 @@ class Database:
             yield
         except (sqlite3.Error, OSError) as error:
             if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise ConflictError(
+                raise UnavailableError(
                     f"The ledger {self.path} is held by another process for more than {_PATIENCE_SECONDS} s.",
                     fix="Run it again; if it stays so, find the process that holds the file open.",
                 ) from error

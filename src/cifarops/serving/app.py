@@ -108,13 +108,13 @@ def _feedback_routes(service: Service) -> APIRouter:
             "too-large",
             "unknown-label",
             "ledger-unavailable",
+            "deadline-exceeded",
         ),
         openapi_extra=body_of(protocol.Feedback),
     )
     async def feedback(request: Request) -> protocol.FeedbackAnswer:
         """Say the true label of an earlier prediction; saying it again changes nothing."""
-        by = caller_of(request.scope).client
-        return await service.feedback(await document(request, protocol.Feedback), by)
+        return await service.feedback(await document(request, protocol.Feedback), caller_of(request.scope))
 
     return routes
 

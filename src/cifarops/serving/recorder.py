@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cifarops.errors import CifaropsError, UnavailableError
+from cifarops.errors import UnavailableError
 from cifarops.ledger.records import Attempt, Prediction, Shadowed
 from cifarops.ledger.store import Ledger
 from cifarops.serving.metrics import Metrics
@@ -49,6 +49,7 @@ class Recorder:
         self._queue: deque[Record | _Feedback] = deque()
         self._wake = threading.Event()
         self._closing = False
+        self._given_up = False
         self._ledger: Ledger | None = None
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
 
@@ -112,7 +113,8 @@ class Recorder:
     def _store(self, batch: list[Record]) -> None:
         try:
             self._open().add_records(with_statistics(batch))
-        except CifaropsError:
+        except Exception:  # the thread must live: whatever went wrong, only these are lost
+            self._given_up = self._closing  # a stop waits once for a ledger that is held, not for every batch
             self._lost(batch)
             self._forget_ledger()
 
@@ -127,9 +129,14 @@ class Recorder:
             label = ledger.class_index(feedback.prediction_id, feedback.label)
             feedback.done.set_result(ledger.add_feedback(feedback.prediction_id, label, actor=feedback.by))
         except Exception as error:  # whoever waits for the answer must get one
+            self._given_up = self._closing and isinstance(error, UnavailableError)
             feedback.done.set_exception(error)
 
     def _open(self) -> Ledger:
+        if self._given_up:
+            raise UnavailableError(
+                "The ledger can't be written, and the server stops.", fix="Send it again later."
+            )
         if self._ledger is None:
             self._ledger = Ledger(self._path)
         return self._ledger

@@ -112,10 +112,18 @@ class Service:
         except DataError as error:
             raise ProblemError("unusable-image", f"{error.message} {error.fix}") from error
 
-    async def feedback(self, feedback: protocol.Feedback, by: str) -> protocol.FeedbackAnswer:
-        """Write the true label of a prediction to the ledger, and who gave it."""
+    async def feedback(self, feedback: protocol.Feedback, caller: Caller) -> protocol.FeedbackAnswer:
+        """Write the true label of a prediction to the ledger, and who gave it.
+
+        Raises:
+            ProblemError: It does not fit the prediction (404, 409, 422), or the ledger is not ready for it (503, 504).
+        """
         try:
-            status = await self._record(feedback.prediction_id, feedback.label, by)
+            async with asyncio.timeout(caller.timeout_s):
+                status = await self._record(feedback.prediction_id, feedback.label, caller.client)
+        except TimeoutError as error:
+            detail = f"The ledger took no label within {caller.timeout_s:g} s. Say it again: it counts once."
+            raise ProblemError("deadline-exceeded", detail) from error
         except UsageError as error:
             raise ProblemError("unknown-prediction", f"{error.message} {error.fix}") from error
         except DataError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifarops.errors import ConflictError, DataError, IntegrityError, UsageError
+from cifarops.errors import ConflictError, DataError, IntegrityError, UnavailableError, UsageError
 from cifarops.ledger.database import require_undamaged
 from cifarops.ledger.records import Decision, EnvironmentState, Prediction
 from cifarops.ledger.store import Ledger
@@ -363,13 +363,15 @@ def test_damage_inside_is_found_when_it_is_read(tmp_path: Path) -> None:
         ledger.window("production", last=200)
 
 
-def test_a_ledger_held_by_someone_else_is_a_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_held_by_someone_else_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cifarops.ledger.database._PATIENCE_SECONDS", 0.1)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(ConflictError, match="held by another process"):
+        with pytest.raises(UnavailableError, match="held by another process"):
             ledger.record(PROMOTE)
         holder.execute("ROLLBACK")
         holder.close()

@@ -1,5 +1,6 @@
 import sqlite3
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,44 @@ def test_large_images_do_not_pile_up_while_the_ledger_is_slow(tmp_path: Path, me
         assert lost(metrics) >= 50 - 6 - 6  # 64 MiB wait, and as many may be on their way to the ledger
         lock.execute("ROLLBACK")
     lock.close()
+
+
+def test_a_stop_waits_once_for_a_ledger_that_is_held(
+    tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cifarops.ledger.database._PATIENCE_SECONDS", 0.5)
+    add_records, tries = Ledger.add_records, list[int]()
+
+    def counted(ledger: Ledger, records: Sequence[Prediction]) -> None:
+        tries.append(len(records))
+        add_records(ledger, records)
+
+    monkeypatch.setattr(Ledger, "add_records", counted)
+    path = tmp_path / "ledger.db"
+    Ledger(path).close()
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    with Recorder(path, metrics=metrics) as recorder:
+        for key in range(5000):
+            recorder.add(prediction(str(key)))
+        labelled = recorder.feedback("0", "cat", "ada")
+    with pytest.raises(UnavailableError):
+        labelled.result(0)
+    lock.close()
+    assert len(tries) <= 2  # of ten: perhaps one before the stop, and one for it
+    assert lost(metrics) == 5000
+
+
+def test_nothing_that_goes_wrong_ends_the_writing(tmp_path: Path, metrics: Metrics) -> None:
+    path = tmp_path / "ledger.db"
+    crooked = replace(prediction("crooked"), probabilities=np.array(["no number"]))
+    with Recorder(path, metrics=metrics) as recorder:
+        recorder.add(crooked)
+        with pytest.raises(UsageError):
+            recorder.feedback("crooked", "cat", "ada").result(10)
+        recorder.add(prediction("after"))
+        assert recorder.feedback("after", "cat", "ada").result(10) == "recorded"
+    assert lost(metrics) == 1
 
 
 def test_traits_are_completed_with_the_pixel_statistics(tmp_path: Path, metrics: Metrics) -> None:
