@@ -63,7 +63,10 @@ def test_nothing_merges_while_develop_is_frozen_and_everybody_is_told_by_whom(
 ) -> None:
     freeze(ada, project.policy, project.as_user("ada"), reason="a release is cut")
     write(git := project.clone("cleo"), {"more": "1"}, "feat: more")
-    git.push("HEAD:refs/heads/feature/more")
+    git("switch", "--quiet", "-c", "feature/more")
+    git("push", "--quiet", "-u", "origin", "feature/more")
+    (advice,) = (each for each in status(git, project.policy, None).next if "feature/more" in each)
+    assert advice.endswith("approved and green, and develop is no longer frozen")
     with pytest.raises(GitError, match=r"frozen since .* by Ada <ada@example\.org>: a release is cut"):
         project.merge("feature/more", "develop")
 

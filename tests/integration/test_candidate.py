@@ -67,7 +67,7 @@ class Workspace:
 def test_each_thing_is_done_once_on_the_way_to_production(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     first = workspace.candidate(recipe("a"))
-    assert (first.verdict, first.version, first.keeps_production) == ("promote", 1, False)
+    assert (first.verdict, first.version) == ("promote", 1)
     assert first.made == first.bundle
     assert workspace.count() == Count(1, 1, 1)
 
@@ -79,13 +79,13 @@ def test_each_thing_is_done_once_on_the_way_to_production(tmp_path: Path) -> Non
     # What production runs is not judged against itself.
     set_version(workspace.settings.ledger, 1, find_bundle(workspace.settings.bundles, first.bundle))
     running = workspace.candidate(recipe("c"))
-    assert (running.verdict, running.version, running.keeps_production) == (None, 1, True)
+    assert (running.verdict, running.version) == (None, 1)
     assert workspace.count() == Count(1, 1, 1)
 
     # Another model, not surely better: production's stays in the release, and is not judged a second time.
     other = recipe("d", seed=1)
     kept = workspace.candidate(other, alpha=1e-12, margin=0.49)
-    assert (kept.verdict, kept.version, kept.keeps_production) == ("inconclusive", 1, True)
+    assert (kept.verdict, kept.version) == ("inconclusive", 1)
     assert kept.made != kept.bundle == first.bundle
     assert workspace.count() == Count(2, 2, 1)
     assert workspace.candidate(other, alpha=1e-12, margin=0.49) == kept

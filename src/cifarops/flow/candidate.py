@@ -40,11 +40,6 @@ class Candidate:
     version: int
     bundle: str
 
-    @property
-    def keeps_production(self) -> bool:
-        """Whether the release takes along what production runs already."""
-        return self.verdict is None or self.made != self.bundle
-
     def facts(self) -> dict[str, Any]:
         """Return it for people."""
         return {

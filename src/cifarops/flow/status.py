@@ -142,7 +142,7 @@ def status(git: Git, policy: Policy, forge: Forge | None, *, now: datetime | Non
         next=(
             *_about_hotfixes(open_hotfixes),
             *_about_strays(strays),
-            *_about_branch(policy, line, name, branch, dirty, ahead),
+            *_about_branch(policy, line, name, branch, dirty, ahead, frozen=standing is not None),
             *(["cifarops flow release finish"] if prepared else []),
             *(["cifarops flow release cut"] if not standing and not prepared and is_ahead(git, line) else []),
         ),
@@ -186,7 +186,14 @@ def _about_strays(strays: list[str]) -> list[str]:
 
 
 def _about_branch(
-    policy: Policy, line: Line, name: str | None, branch: Branch | None, dirty: bool, ahead: int | None
+    policy: Policy,
+    line: Line,
+    name: str | None,
+    branch: Branch | None,
+    dirty: bool,
+    ahead: int | None,
+    *,
+    frozen: bool,
 ) -> list[str]:
     if name is None:
         return [f"git switch {line.develop}"]
@@ -200,7 +207,8 @@ def _about_branch(
         return ["cifarops flow hotfix finish"]
     target = policy.work[branch.kind].into[0]
     if ahead == 0:
-        return [f"merge {branch.full} into {target} once its merge request is approved and green"]
+        lifted = f", and {target} is no longer frozen" if frozen and target == line.develop else ""
+        return [f"merge {branch.full} into {target} once its merge request is approved and green{lifted}"]
     return [
         f"git push -o merge_request.create -o merge_request.target={target} -u origin {branch.full}",
     ]

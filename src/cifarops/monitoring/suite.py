@@ -83,10 +83,6 @@ class Suite(BaseModel):
         """Return what a diagnosis compares with."""
         return [each.cause() for each in self.shown]
 
-    def accuracy_of(self, name: str, severity: int | None) -> float:
-        """Return the true accuracy under a corruption or defect that was shown."""
-        return next(each.accuracy for each in self.shown if (each.name, each.severity) == (name, severity))
-
 
 def measure_suite(bundle: Bundle, snapshot: Snapshot, *, folder: Path, progress: Progress = silent) -> Suite:
     """Show the packaged model every corruption in every severity, and every defect, and keep what it made of them.
