@@ -76,7 +76,9 @@ def _over_http(workspace: Path, much: tuple[str, str]) -> dict[str, Any]:
     promote(workspace)
     with ServerProcess("production", workspace=workspace) as server:
         # Whether an image shows what the model expects is more than a schema can say.
-        choices = ("--exclude-checks", "positive_data_acceptance", *much)
+        # Under /admin everything is 401 without a token, and with one it would take the version away from the rest.
+        left_out = ("--exclude-checks", "positive_data_acceptance", "--exclude-path-regex", "^/admin")
+        choices = (*left_out, *much)
         quiet = ("--no-color", "--warnings", "off")
         done = subprocess.run(
             [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", *choices, *quiet],
