@@ -14,9 +14,9 @@ import pytest
 from cifarops.deployment.process import ServerProcess
 from cifarops.serving.sizes import MAX_IMAGE_BYTES
 from tests.support.abuse import survived
-from tests.support.bundles import colour_bundle, colour_image
+from tests.support.bundles import colour_image
 from tests.support.raw import connected, cut_off, dribble, head, post, read_status, read_until_closed
-from tests.support.serving import Connection, set_version, settings_of
+from tests.support.serving import Connection, colour_workspace
 
 pytestmark = pytest.mark.e2e
 
@@ -29,8 +29,7 @@ limits: {head_s: 1, body_s: 1.5, connections: 60, connections_per_address: 40, h
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("connections")
-    settings = settings_of(path)
-    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    settings = colour_workspace(path)
     settings.serving.write_text(_OPTIONS)
     return path
 

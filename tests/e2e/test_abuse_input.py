@@ -16,8 +16,8 @@ from PIL import Image
 from cifarops.deployment.process import ServerProcess
 from cifarops.serving.sizes import MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES, MAX_IMAGES, MAX_JSON_BYTES
 from tests.support.abuse import survived
-from tests.support.bundles import SIZE, colour_bundle, colour_image
-from tests.support.serving import Connection, set_version, settings_of
+from tests.support.bundles import SIZE, colour_image
+from tests.support.serving import Connection, colour_workspace
 
 pytestmark = pytest.mark.e2e
 
@@ -30,8 +30,7 @@ _TENSOR = {"name": "images", "datatype": "UINT8", "shape": [1, SIZE, SIZE, 3]}
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("abuse")
-    settings = settings_of(path)
-    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    colour_workspace(path)
     return path
 
 

@@ -12,7 +12,7 @@ from cifarops.serving.client import Client
 from tests.support.abuse import survived
 from tests.support.bundles import colour_bundle, unloadable_bundle
 from tests.support.hostile_models import with_data_in, with_foreign_operator, with_promised_weights
-from tests.support.serving import set_version, settings_of
+from tests.support.serving import colour_workspace, set_version, settings_of
 
 pytestmark = pytest.mark.e2e
 
@@ -20,8 +20,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models")
-    settings = settings_of(path)
-    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    colour_workspace(path)
     return path
 
 

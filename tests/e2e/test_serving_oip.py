@@ -22,7 +22,7 @@ from cifarops.serving.client import KEY_HEADER, Client
 from cifarops.serving.sizes import MAX_IMAGES
 from tests.support.abuse import survived
 from tests.support.bundles import COLOURS, SIZE, colour_bundle, colour_image
-from tests.support.serving import Connection, set_version, settings_of
+from tests.support.serving import Connection, colour_workspace, settings_of
 
 pytestmark = pytest.mark.e2e
 
@@ -33,8 +33,7 @@ _HEAD = "Inference-Header-Content-Length"
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("inference")
-    settings = settings_of(path)
-    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    colour_workspace(path)
     return path
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from cifarops.deployment.process import ServerProcess
 from tests.support.abuse import survived
-from tests.support.bundles import colour_bundle, colour_image
+from tests.support.bundles import colour_image
 from tests.support.raw import connected, head, post, read_status
-from tests.support.serving import Connection, set_version, settings_of
+from tests.support.serving import Connection, colour_workspace, settings_of
 
 pytestmark = pytest.mark.e2e
 
@@ -24,8 +24,7 @@ FLOOD = "127.0.0.66"
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    settings = settings_of(tmp_path)
-    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    colour_workspace(tmp_path)
     return tmp_path
 
 

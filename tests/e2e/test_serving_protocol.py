@@ -18,8 +18,8 @@ from cifarops.ledger.store import Ledger
 from cifarops.serving.batch import predict_files
 from cifarops.serving.client import Answer, Client
 from cifarops.serving.sizes import MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES
-from tests.support.bundles import COLOURS, colour_bundle, colour_image
-from tests.support.serving import Connection, set_version, settings_of
+from tests.support.bundles import COLOURS, colour_image
+from tests.support.serving import Connection, colour_workspace, settings_of
 
 pytestmark = pytest.mark.e2e
 
@@ -27,8 +27,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("protocol")
-    settings = settings_of(path)
-    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    colour_workspace(path)
     return path
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from cifarops.deployment.process import ServerProcess
 from tests.support.abuse import survived
-from tests.support.bundles import colour_bundle, colour_image
-from tests.support.serving import Connection, set_version, settings_of
+from tests.support.bundles import colour_image
+from tests.support.serving import Connection, colour_workspace
 
 pytestmark = pytest.mark.e2e
 
@@ -17,8 +17,7 @@ _WRITE_VERSION = 18
 
 
 def test_a_ledger_that_can_only_be_read_costs_predictions_and_no_answer(tmp_path: Path) -> None:
-    settings = settings_of(tmp_path)
-    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    settings = colour_workspace(tmp_path)
     with settings.ledger.open("r+b") as file:
         file.seek(_WRITE_VERSION)
         file.write(b"\x07")

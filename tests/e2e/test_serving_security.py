@@ -17,8 +17,8 @@ from cifarops.deployment.process import ServerProcess
 from cifarops.serving.client import Client
 from cifarops.serving.tokens import TokenFile
 from tests.support.abuse import survived
-from tests.support.bundles import colour_bundle, colour_image
-from tests.support.serving import Connection, set_version, settings_of
+from tests.support.bundles import colour_image
+from tests.support.serving import Connection, colour_workspace, settings_of
 
 pytestmark = pytest.mark.e2e
 
@@ -27,8 +27,7 @@ IMAGE = colour_image("red")
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    settings = settings_of(tmp_path)
-    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    colour_workspace(tmp_path)
     return tmp_path
 
 

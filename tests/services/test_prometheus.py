@@ -14,8 +14,8 @@ import yaml
 
 from cifarops.deployment.process import ServerProcess
 from cifarops.serving.metrics import Metrics
-from tests.support.bundles import colour_bundle, colour_image
-from tests.support.serving import Connection, set_version, settings_of
+from tests.support.bundles import colour_image
+from tests.support.serving import Connection, colour_workspace
 
 pytestmark = pytest.mark.services
 
@@ -108,8 +108,7 @@ def test_the_dashboard_shows_every_series_that_is_counted() -> None:
 def prometheus(tmp_path: Path) -> Iterator[tuple[ServerProcess, str]]:
     """A server, and a Prometheus with the real rules that scrapes it every second."""
     workspace = tmp_path / "workspace"
-    settings = settings_of(workspace)
-    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    colour_workspace(workspace)
     with ServerProcess("production", workspace=workspace) as server:
         configuration = yaml.safe_load((RULES / "prometheus.yml").read_text())
         configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}

@@ -15,8 +15,8 @@ from benchmarks.tools import environment, installed
 from cifarops.deployment.process import ServerProcess
 from cifarops.ledger.store import Ledger
 from cifarops.serving.client import Client
-from tests.support.bundles import COLOURS, SIZE, colour_bundle
-from tests.support.serving import set_version, settings_of
+from tests.support.bundles import COLOURS, SIZE
+from tests.support.serving import colour_workspace, settings_of
 
 pytestmark = pytest.mark.services
 
@@ -27,8 +27,7 @@ _ALL = [list(COLOURS)]
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clients")
-    settings = settings_of(path)
-    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    colour_workspace(path)
     return path
 
 

@@ -11,6 +11,7 @@ from cifarops.bundle.store import Bundle
 from cifarops.ledger.records import Decision, EnvironmentName, EnvironmentState
 from cifarops.ledger.store import Ledger
 from cifarops.settings import Settings
+from tests.support.bundles import colour_bundle
 
 
 def settings_of(workspace: Path) -> Settings:
@@ -27,6 +28,13 @@ def set_version(
         seen = ledger.environment(environment)
         wanted = seen.taking(version, bundle.digest)
         return ledger.swap(seen, wanted, Decision("promote", environment, version, "tester", "test"))
+
+
+def colour_workspace(path: Path) -> Settings:
+    """Make a workspace whose production runs the bundle that tells colours apart, as version 7."""
+    settings = settings_of(path)
+    set_version(settings.ledger, 7, colour_bundle(settings.bundles))
+    return settings
 
 
 class Connection:
